@@ -1,0 +1,3 @@
+"""Penstock: a transparent safe-browsing proxy that works on packets, not sockets."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Two compilers over one source: Numba to native code (`native`) and Numba to eBPF (`ebpf`)."""

@@ -1,0 +1,92 @@
+"""The rule of the flow record: what the kernel forwards alone, and what goes up.
+
+The record keeps sequence marks, not protocols. J (`judged_end`) and F (`free_end`) and the state share one word, so that
+one store moves them together: with J and F written apart a random model of evaders found bypasses.
+
+      A            J                 F                 F + 64 KB
+ ─────┼────────────┼─────────────────┼─────────────────┼──────►  client's sequence numbers
+  the │ judged,    │ a body: the     │ not judged:     │ dropped,
+  server has it    │ kernel forwards │ goes up         │ the sender repeats it
+      │ goes up    │
+
+All arithmetic is modulo 2^32 (RFC 9293 3.4, RFC 1982).
+"""
+
+from penstock.compile.memory import shared, shr
+from penstock.kernel.reasons import (
+    ACKNOWLEDGED,
+    BEYOND,
+    BODY,
+    EMPTY,
+    FINISHED,
+    FREE,
+    UP_GAP,
+    UP_REFUSED,
+    UP_UNJUDGED,
+    UP_WAITING,
+)
+
+OPEN, FREED, REFUSED = 0, 1, 2
+SEQUENCE_MASK = 0xFFFFFFFF
+BODY_LIMIT = (1 << 30) - 1  # bits of F - J in the word
+BEYOND_BYTES = 65536
+
+
+@shared
+def sequence_difference(a, b):  # type: ignore[no-untyped-def]
+    """a - b of two sequence numbers, in [-2^31, 2^31)."""
+    return ((a - b + 0x80000000) & SEQUENCE_MASK) - 0x80000000
+
+
+@shared
+def pack_word(state, judged_end, body_bytes):  # type: ignore[no-untyped-def]
+    """The record's word from its three parts; body_bytes = F - J <= BODY_LIMIT."""
+    return state << 62 | body_bytes << 32 | judged_end & SEQUENCE_MASK
+
+
+@shared
+def state_of(word):  # type: ignore[no-untyped-def]
+    """OPEN, FREED or REFUSED."""
+    return shr(word, 62)
+
+
+@shared
+def judged_end_of(word):  # type: ignore[no-untyped-def]
+    """J: every byte before it was judged."""
+    return word & SEQUENCE_MASK
+
+
+@shared
+def free_end_of(word):  # type: ignore[no-untyped-def]
+    """F: the bytes from J to it are a body."""
+    return (word + (shr(word, 32) & BODY_LIMIT)) & SEQUENCE_MASK
+
+
+@shared
+def classify_segment(word, acked, is_waiting, is_gap, seq, end, has_payload):  # type: ignore[no-untyped-def]
+    """What the kernel does with the client's segment [seq, end), FIN counting as one byte.
+
+    Reads: the record's word and A; is_waiting: sent_up != handled; is_gap: bytes of this flow passed unread.
+    Returns: a steer reason (its range is the verdict).
+    """
+    state = state_of(word)
+    if state == REFUSED:
+        return UP_REFUSED
+    if end == seq:
+        return EMPTY
+    if is_waiting:
+        return UP_WAITING
+    if state == FREED:
+        return FREE
+    if is_gap:
+        return UP_GAP
+    if sequence_difference(end, acked) <= 0:
+        return ACKNOWLEDGED
+    judged_end, free_end = judged_end_of(word), free_end_of(word)
+    if sequence_difference(seq, judged_end) >= 0 and sequence_difference(end, free_end) <= 0:
+        return BODY
+    if not has_payload and seq == judged_end and seq == free_end:
+        return FINISHED  # nothing unjudged stands before this FIN, and it is no byte that could become a request
+    if sequence_difference(seq, free_end) > BEYOND_BYTES:
+        return BEYOND
+    return UP_UNJUDGED

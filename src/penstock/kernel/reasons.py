@@ -1,0 +1,112 @@
+"""The numbered list of reasons: why a packet got its verdict. Enum, text and metric label at once.
+
+A number is never used again for another reason. Every packet that the kernel sees ends with one *steer* reason, whose
+range gives the verdict: seen = forwarded + dropped + up. Every packet that went up ends with one *path* reason:
+up = released + answered + refused + expired + waiting.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+REASON_COUNT = 128
+DROP_FIRST, UP_FIRST, PATH_FIRST = 32, 48, 64
+
+
+class Verdict(IntEnum):
+    """What became of a packet."""
+
+    FORWARDED = 0
+    DROPPED = 1
+    UP = 2
+    RELEASED = 3
+    ANSWERED = 4
+    REFUSED = 5
+    EXPIRED = 6
+
+
+class Reason(NamedTuple):
+    """One entry of the list."""
+
+    number: int
+    verdict: Verdict
+    name: str
+    text: str
+
+
+REASONS: list[Reason] = []
+
+
+def _reason(number: int, verdict: Verdict, name: str, text: str) -> int:
+    REASONS.append(Reason(number, verdict, name, text))
+    return number
+
+
+_F, _D, _U = Verdict.FORWARDED, Verdict.DROPPED, Verdict.UP
+# ---- steer: forwarded -------------------------------------------------------------------------------------------------
+OFF = _reason(0, _F, "off", "the emergency switch is off: the cable carries everything")
+NOT_IP = _reason(1, _F, "not_ip", "neither IPv4 nor IPv6 (ARP, LLDP, more than two VLAN tags, ...)")
+NOT_TCP = _reason(2, _F, "not_tcp", "an IP protocol that is not judged")
+HANDSHAKE = _reason(3, _F, "handshake", "a SYN or SYN-ACK")
+NO_FLOW = _reason(4, _F, "no_flow", "no record, and nothing that could carry a request")
+UNPROTECTED = _reason(5, _F, "unprotected", "the subscriber has no protection")
+EMPTY = _reason(6, _F, "empty", "an ACK or RST without payload")
+FREE = _reason(7, _F, "free", "a flow that was judged and set free")
+ACKNOWLEDGED = _reason(8, _F, "acknowledged", "bytes that the server already has")
+BODY = _reason(9, _F, "body", "the body of a request that was allowed")
+FINISHED = _reason(10, _F, "finished", "a FIN behind nothing but judged bytes")
+SERVER = _reason(11, _F, "server", "from the server, of a flow that is not refused")
+FRAGMENT_SERVER = _reason(12, _F, "fragment_server", "a fragment from the internet's side")
+STALE_OPEN = _reason(13, _F, "stale_open", "the packet process is gone or late: fail open")
+TRUNCATED = _reason(14, _F, "truncated", "too short to say what it is, from the internet's side")
+TABLE_FULL_OPEN = _reason(15, _F, "table_full_open", "no room for a flow of an unprotected subscriber")
+# ---- steer: dropped ---------------------------------------------------------------------------------------------------
+MALFORMED = _reason(32, _D, "malformed", "a header that no server would take, from the subscriber's side")
+SYN_DATA = _reason(33, _D, "syn_data", "a SYN with payload from a protected subscriber")
+BEYOND = _reason(34, _D, "beyond", "more than 64 KB past what was judged: the sender repeats it")
+RING_FULL = _reason(35, _D, "ring_full", "the ring to the packet process is full: the sender repeats it")
+TOO_BIG = _reason(36, _D, "too_big", "longer than a ring record")
+STALE_CLOSED = _reason(37, _D, "stale_closed", "the packet process is gone or late: this subscriber fails closed")
+TABLE_FULL = _reason(38, _D, "table_full", "no room for the record of a protected subscriber's flow")
+# ---- steer: up --------------------------------------------------------------------------------------------------------
+UP_UNJUDGED = _reason(48, _U, "up_unjudged", "client bytes that nobody has judged")
+UP_WAITING = _reason(49, _U, "up_waiting", "behind a packet of its flow that still waits")
+UP_GAP = _reason(50, _U, "up_gap", "of a flow whose bytes passed unread")
+UP_MIDSTREAM = _reason(51, _U, "up_midstream", "of a flow without a record")
+UP_REFUSED = _reason(52, _U, "up_refused", "of a refused flow, either direction")
+UP_FRAGMENT = _reason(53, _U, "up_fragment", "a fragment of a protected subscriber")
+# ---- path: what became of a packet that went up -----------------------------------------------------------------------
+_R, _A, _X, _E = Verdict.RELEASED, Verdict.ANSWERED, Verdict.REFUSED, Verdict.EXPIRED
+ALLOWED = _reason(64, _R, "allowed", "completes a request that the policy allows")
+INCOMPLETE = _reason(65, _R, "incomplete", "completes nothing yet: released and remembered")
+NOT_A_REQUEST = _reason(66, _R, "not_a_request", "neither TLS nor HTTP")
+REPEATED = _reason(67, _R, "repeated", "repeats bytes that were released before")
+SECOND_FLIGHT = _reason(68, _R, "second_flight", "TLS records behind a hello that was judged")
+BODY_READ = _reason(69, _R, "body_read", "the body of an allowed request, read on the way")
+ON_SIGHT = _reason(70, _R, "on_sight", "judged on sight, without a record or behind a gap")
+FRAGMENT_JUDGED = _reason(71, _R, "fragment_judged", "fragments of an allowed or foreign packet")
+REPORTED = _reason(72, _R, "reported", "would have been refused; the policy only reports")
+PEEKED = _reason(73, _R, "peeked", "a response's head was looked at; the packet itself was forwarded")
+BLOCKED = _reason(80, _A, "blocked", "completes a request that the policy refuses")
+AMBIGUOUS = _reason(81, _A, "ambiguous", "a request that two servers could read in two ways")
+REFUSED_CLIENT = _reason(82, _A, "refused_client", "from the client, of a refused flow: acknowledged or answered again")
+REFUSED_SERVER = _reason(83, _A, "refused_server", "from the server, of a refused flow: reset")
+BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP checksum")
+NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
+MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")
+OLD_TIMESTAMP = _reason(99, _X, "old_timestamp", "a timestamp older than the handshake's")
+LOW_TTL = _reason(100, _X, "low_ttl", "a TTL clearly below the handshake's while bytes are unjudged")
+CONFLICT = _reason(101, _X, "conflict", "other bytes at a place that was released before")
+OUT_OF_WINDOW = _reason(102, _X, "out_of_window", "outside what can be kept: the sender repeats it")
+STREAM_FULL = _reason(103, _X, "stream_full", "no memory for another unfinished request: the sender repeats it")
+FRAGMENT_BAD = _reason(104, _X, "fragment_bad", "an overlapping or tiny fragment")
+FRAGMENT_FULL = _reason(105, _X, "fragment_full", "no memory for another fragmented packet")
+FRAGMENT_LATE = _reason(106, _X, "fragment_late", "a fragment whose packet did not become whole in time")
+ANSWER_FAILED = _reason(107, _X, "answer_failed", "the wire did not take what was to be sent")
+EXPIRED = _reason(112, _E, "expired", "older than the stale limit when it was read")
+
+NAMES = {reason.number: reason.name for reason in REASONS}
+
+
+def verdict_of(number: int) -> Verdict:
+    """The verdict that goes with a reason."""
+    return next(reason.verdict for reason in REASONS if reason.number == number)

@@ -1,0 +1,142 @@
+"""The flow table: how a record is found, and how it is born.
+
+Only a SYN-ACK makes a record, because it confirms the client's sequence number and says who the client is. A record is
+used again only when its flow is free, idle, or a half-open one that never sent a byte. With no room, a protected
+subscriber's connection waits (its SYN is repeated): an unjudged flow is never forgotten for another.
+"""
+
+from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u32, u64
+from penstock.flow.record import FREED, pack_word, state_of
+from penstock.kernel import tables as t
+from penstock.kernel.primitives import constant, element, find, value_of
+from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
+from penstock.wire.headers import VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
+
+IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
+HALF_OPEN_MS = 10_000  # a client that got a SYN-ACK and is silent: Linux gives up such a peer after its first retries
+AGE_MASK = 0xFFFFFFFF
+NO_ROOM = 0
+
+
+@shared
+def find_bucket(skb, view, key):  # type: ignore[no-untyped-def]
+    """The bucket of a flow key; fills the view's hashes. 0 only where the kernel cannot prove the index."""
+    hash_flow(constant(skb, t.hash_key), view, key)
+    return element(skb, t.flows, u64(view + VIEW_HASH) & constant(skb, t.bucket_mask))
+
+
+@shared
+def tag_of(view):  # type: ignore[no-untyped-def]
+    """The 32-bit tag of a flow: odd, so neither TAG_EMPTY nor TAG_BUSY."""
+    return shr(u64(view + VIEW_HASH), 32) | 1
+
+
+@shared
+def find_record(skb, bucket, view, key):  # type: ignore[no-untyped-def]
+    """The address of the flow's record in its bucket, or 0.
+
+    Bounds: WAYS tags.
+    """
+    tag = tag_of(view)
+    for way in range(t.WAYS):
+        if u32(bucket + 4 * way) == tag and is_same_key(bucket + t.BUCKET_RECORDS + way * t.RECORD_BYTES, key):
+            found = blur(way, u64(value_of(skb, t.control) + t.CONTROL_ZERO), t.WAYS - 1)
+            return bucket + t.BUCKET_RECORDS + found * t.RECORD_BYTES
+    return 0
+
+
+@shared
+def number_of(view, bucket, record, mask):  # type: ignore[no-untyped-def]
+    """The record's number in the whole table: bucket << 3 | way."""
+    way = (record - bucket - t.BUCKET_RECORDS) >> 7
+    return (u64(view + VIEW_HASH) & mask) << 3 | way & (t.WAYS - 1)
+
+
+@shared
+def _choose_way(bucket, now_ms):  # type: ignore[no-untyped-def]
+    """The way that a new record may take: an empty one, else the longest silent of those that may go; -1 if none may."""
+    best, best_age = -1, -1
+    for way in range(t.WAYS):
+        tag = u32(bucket + 4 * way)
+        if tag == t.TAG_EMPTY:
+            return way
+        record = bucket + t.BUCKET_RECORDS + way * t.RECORD_BYTES
+        age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
+        is_half_open = u32(record + t.FLOW_CLIENT_NEXT) == u32(record + t.FLOW_BIRTH) and age > HALF_OPEN_MS
+        may_go = state_of(u64(record + t.FLOW_WORD)) == FREED or age > IDLE_MS or is_half_open
+        if tag != t.TAG_BUSY and may_go and age > best_age:
+            best, best_age = way, age
+    return best
+
+
+@shared
+def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  # type: ignore[no-untyped-def]
+    """Make or renew the record of the flow whose SYN-ACK is in the view (its ACK is the client's first byte).
+
+    Reads: record: the flow's present record, or 0; state and flags for the record.
+    Returns: 1; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
+    """
+    birth, server_isn = u64(view + VIEW_ACK), u64(view + VIEW_SEQ)
+    tag = tag_of(view)
+    tag_at = 0
+    if record:
+        if u32(record + t.FLOW_BIRTH) == birth and u32(record + t.FLOW_SERVER_ISN) == server_isn:
+            return 1  # the SYN-ACK again
+        age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
+        is_new = u32(record + t.FLOW_SYN_NEXT) == birth  # answers the SYN that was seen last
+        if state_of(u64(record + t.FLOW_WORD)) != FREED and age <= IDLE_MS and not is_new:
+            return 1
+    else:
+        way = _choose_way(bucket, now_ms)
+        if way < 0:
+            return NO_ROOM
+        way = blur(way, u64(value_of(skb, t.control) + t.CONTROL_ZERO), t.WAYS - 1)
+        tag_at = bucket + 4 * way
+        old = u32(tag_at)
+        if old == t.TAG_BUSY or compare_exchange32(tag_at, old, t.TAG_BUSY) != old:
+            return NO_ROOM  # another CPU takes it at this moment
+        record = bucket + t.BUCKET_RECORDS + way * t.RECORD_BYTES
+        for word in range(0, t.KEY_BYTES, 8):
+            put64(record + word, u64(key + word))
+        put32(record + t.FLOW_SENT_UP, 0)
+        put32(record + t.FLOW_HANDLED, 0)
+        put32(record + t.FLOW_SYN_NEXT, birth)
+        put32(record + t.FLOW_STREAM, 0)
+    put32(record + t.FLOW_ACKED, birth)
+    put32(record + t.FLOW_SERVER_NEXT, server_isn + 1)
+    put32(record + t.FLOW_SEEN, now_ms)
+    put32(record + t.FLOW_EPOCH, u64(value_of(skb, t.control) + t.CONTROL_EPOCH))
+    put32(record + t.FLOW_CLIENT_NEXT, birth)
+    put32(record + t.FLOW_BIRTH, birth)
+    put32(record + t.FLOW_SERVER_ISN, server_isn)
+    put32(record + t.FLOW_TSVAL, tsval)
+    put32(record + t.FLOW_FLAGS, flags)
+    put32(record + t.FLOW_TTL, 0)
+    put64(record + t.FLOW_MARK, 0)  # and watch
+    put64(record + t.FLOW_WORD, pack_word(state, birth, 0))
+    if tag_at:
+        compare_exchange32(tag_at, t.TAG_BUSY, tag)  # a full barrier behind the fields
+    return 1
+
+
+@shared
+def find_protection(skb, key, scope):  # type: ignore[no-untyped-def]
+    """The subscriber flags of the key's client by longest prefix, 0 without a subscriber.
+
+    Reads: the prefix lengths in use, longest first. Bounds: PREFIX_LIMIT look-ups.
+    """
+    control = value_of(skb, t.control)
+    count = u64(control + t.CONTROL_PREFIXES)
+    wanted = stack(SUBSCRIBER_KEY_BYTES)
+    for number in range(t.PREFIX_LIMIT):
+        if number >= count:
+            break
+        line = control + t.CONTROL_LENGTHS + number * t.PREFIX_BYTES
+        put32(wanted, scope)
+        put32(wanted + 4, u64(line))
+        put64(wanted + 8, u64(key + t.FLOW_CLIENT) & u64(line + 8))
+        put64(wanted + 16, u64(key + t.FLOW_CLIENT + 8) & u64(line + 16))
+        found = find(skb, t.subscribers, wanted)
+        if found:
+            return u64(found)
+    return 0

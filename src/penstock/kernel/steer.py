@@ -1,0 +1,196 @@
+"""`steer`: the program on both interfaces. It decides nothing about policy: it remembers verdicts.
+
+    headers → flow record → forward | drop | up (copied into the ring of its flow, and withheld)
+
+One text, loaded twice: the constants `from_client` and `peer_ifindex` make it the program of ingress or of egress, and
+the verifier removes the other half. Compiled natively it is the program of replay and of the parity tests.
+"""
+
+from penstock.compile.memory import put32, put64, shared, shr, stack, u8, u32, u64
+from penstock.flow.record import FREED, OPEN, REFUSED, classify_segment, sequence_difference, state_of
+from penstock.kernel import reasons as r
+from penstock.kernel import tables as t
+from penstock.kernel.options import neutralise_options, read_handshake_options
+from penstock.kernel.primitives import (
+    coarse_time_ns,
+    constant,
+    cpu_number,
+    pull_data,
+    redirect,
+    skb_data,
+    skb_end,
+    skb_len,
+    value_of,
+)
+from penstock.kernel.records import find_bucket, find_protection, find_record, make_record, number_of
+from penstock.kernel.tables import KEY_BYTES
+from penstock.kernel.up import send_peek, send_up
+from penstock.wire import headers as h
+from penstock.wire.headers import VIEW_BYTES
+
+TCX_NEXT, TCX_DROP = -1, 2
+HEADERS_BYTES = 256  # what is pulled into the linear part of a packet whose headers are not all there
+SEEN = 127  # the counter beside the reasons: every packet, counted before anything is decided
+MS_SHIFT = 20  # nanoseconds to (about) milliseconds
+
+
+@shared
+def count(skb, number):  # type: ignore[no-untyped-def]
+    """Add one to a counter of this CPU."""
+    line = value_of(skb, t.counters) + (cpu_number(skb) & (t.COUNTER_CPUS - 1)) * t.COUNTER_BYTES
+    place = line + ((number & 127) << 3)
+    put64(place, u64(place) + 1)
+    return 0
+
+
+@shared
+def is_judged_port(skb, view):  # type: ignore[no-untyped-def]
+    """Is the server's port among those that are judged?"""
+    port = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF
+    return u8(value_of(skb, t.control) + t.CONTROL_PORTS + (port >> 3)) >> (port & 7) & 1
+
+
+@shared
+def parse(skb, view, key):  # type: ignore[no-untyped-def]
+    """parse_packet, once more after the headers were pulled into the linear part if they did not all stand there."""
+    zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
+    status = h.parse_packet(skb_data(skb), skb_end(skb), constant(skb, t.from_client), zero, view, key)
+    if status == h.IS_TRUNCATED and skb_len(skb) > skb_end(skb) - skb_data(skb):
+        pull_data(skb, min(skb_len(skb), HEADERS_BYTES))
+        zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
+    status = h.parse_packet(skb_data(skb), skb_end(skb), constant(skb, t.from_client), zero, view, key)
+    if (status == h.IS_TCP or status == h.IS_OTHER or status == h.IS_FRAGMENT) and u64(view + h.VIEW_END) > skb_len(
+        skb
+    ):
+        return h.IS_MALFORMED  # the IP header claims more bytes than there are
+    return status
+
+
+@shared
+def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
+    """A SYN from the client, or a SYN-ACK of either side (which makes the record)."""
+    from_client, flags = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS)
+    l4, payload = u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD)
+    if flags & h.ACK == 0:
+        if not from_client:
+            return r.HANDSHAKE
+        if record:
+            put32(record + t.FLOW_SYN_NEXT, u64(view + h.VIEW_SEQ) + 1)
+        if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+            if u64(view + h.VIEW_SIZE):
+                return r.SYN_DATA
+            neutralise_options(skb, l4, payload)
+        return r.HANDSHAKE
+    if from_client:  # somebody on the internet opened it
+        make_record(skb, bucket, record, view, key, FREED, t.IS_INBOUND, 0, now_ms)
+        return r.HANDSHAKE
+    protection = find_protection(skb, key, 0)
+    if protection & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+        options = read_handshake_options(skb, l4, payload)
+        flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5)
+        if protection & t.SUBSCRIBER_CLOSED:
+            flags |= t.FAILS_CLOSED
+        if make_record(skb, bucket, record, view, key, OPEN, flags, shr(options, 2), now_ms) == 0:
+            return r.TABLE_FULL
+        return r.HANDSHAKE
+    if make_record(skb, bucket, record, view, key, FREED, t.IS_UNPROTECTED, 0, now_ms) == 0:
+        return r.TABLE_FULL_OPEN
+    return r.HANDSHAKE
+
+
+@shared
+def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
+    """A segment from the subscriber's side that is no handshake."""
+    seq, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_SIZE)
+    if record == 0:
+        if size == 0:
+            return r.NO_FLOW
+        protection = find_protection(skb, key, 0)
+        if protection & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
+            return r.UNPROTECTED
+        return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_MIDSTREAM)
+    end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
+    put32(record + t.FLOW_SEEN, now_ms)
+    if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
+        put32(record + t.FLOW_CLIENT_NEXT, end)
+    is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
+    is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
+    word, acked = u64(record + t.FLOW_WORD), u32(record + t.FLOW_ACKED)
+    reason = classify_segment(word, acked, is_waiting, is_gap, seq, end, size > 0)
+    if reason < r.UP_FIRST:
+        return reason
+    number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
+    return send_up(skb, view, key, record, number, u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED, reason)
+
+
+@shared
+def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
+    """A segment from the internet's side that is no handshake: it moves A and server_next, and passes unless refused."""
+    if record == 0:
+        return r.NO_FLOW
+    seq, ack, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_ACK), u64(view + h.VIEW_SIZE)
+    flags = u64(view + h.VIEW_FLAGS)
+    put32(record + t.FLOW_SEEN, now_ms)
+    if flags & h.ACK and sequence_difference(ack, u32(record + t.FLOW_ACKED)) > 0:
+        # Only what the client has sent can be acknowledged: a forged ACK must not free unread bytes.
+        if sequence_difference(ack, u32(record + t.FLOW_CLIENT_NEXT)) <= 0:
+            put32(record + t.FLOW_ACKED, ack)
+    end = seq + size + (flags & h.FIN)
+    if sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
+        put32(record + t.FLOW_SERVER_NEXT, end)
+    if state_of(u64(record + t.FLOW_WORD)) == REFUSED:
+        number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
+        return send_up(skb, view, key, record, number, 0, r.UP_REFUSED)
+    if size and u32(record + t.FLOW_WATCH) and seq == u32(record + t.FLOW_MARK):
+        send_peek(skb, view, key, number_of(view, bucket, record, constant(skb, t.bucket_mask)))
+    return r.SERVER
+
+
+@shared
+def decide(skb, view, key):  # type: ignore[no-untyped-def]
+    """The reason of one packet; its range is the verdict."""
+    from_client = constant(skb, t.from_client)
+    status = parse(skb, view, key)
+    if status == h.IS_FOREIGN:
+        return r.NOT_IP
+    if status == h.IS_OTHER:
+        return r.NOT_TCP
+    if status != h.IS_TCP:
+        if not from_client:
+            return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
+        if status != h.IS_FRAGMENT:
+            return r.MALFORMED  # no server could read it, and none that could may get it unread
+        if u64(view + h.VIEW_PROTOCOL) != h.PROTOCOL_TCP and not u64(view + h.VIEW_IS_IPV6):
+            return r.NOT_TCP
+        protection = find_protection(skb, key, 0)
+        if protection & t.SUBSCRIBER_PROTECTED == 0:
+            return r.UNPROTECTED
+        find_bucket(skb, view, key)
+        put64(view + h.VIEW_SIZE, 0)
+        return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_FRAGMENT)
+    bucket = find_bucket(skb, view, key)
+    if bucket == 0:
+        return r.NO_FLOW
+    record = find_record(skb, bucket, view, key)
+    now_ms = coarse_time_ns(skb) >> MS_SHIFT
+    if u64(view + h.VIEW_FLAGS) & h.SYN:
+        return steer_handshake(skb, view, key, bucket, record, now_ms)
+    if from_client:
+        return steer_client(skb, view, key, bucket, record, now_ms)
+    return steer_server(skb, view, key, bucket, record, now_ms)
+
+
+def steer(skb):  # type: ignore[no-untyped-def]
+    """The program. Returns: a redirect to the other interface, or drop (dropped, or withheld because it went up)."""
+    count(skb, SEEN)
+    if u64(value_of(skb, t.control) + t.CONTROL_EPOCH) & 1 == 0:
+        count(skb, r.OFF)
+        return TCX_NEXT
+    key, view = stack(KEY_BYTES), stack(VIEW_BYTES)
+    for word in range(0, VIEW_BYTES, 8):
+        put64(view + word, 0)
+    reason = decide(skb, view, key)
+    count(skb, reason)
+    if reason >= r.DROP_FIRST:
+        return TCX_DROP
+    return redirect(constant(skb, t.peer_ifindex), 0)

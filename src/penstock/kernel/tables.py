@@ -1,0 +1,87 @@
+"""What the kernel and the packet process share: the tables, and the layout of every byte in them.
+
+A *bucket* of the flow table holds eight records; their tags stand together in front, so that a search touches one cache
+line. One record is 128 bytes:
+
+      0  client address 16 | 16  server address 16 | 32  ports | 36  scope
+     40  word: J | F - J << 32 | state << 62       | 48  A     | 52  server_next | 56  seen | 60  epoch
+     64  sent_up | 68  handled | 72  client_next   | 76  syn_next | 80  birth | 84  server_isn | 88  tsval | 92  flags
+     96  ttl | 100 stream | 104 mark | 108 watch   | 112 answer   | 116 answer_seq | 120 answer_end | 124 judged
+
+The process writes word, handled, ttl, stream and what follows; the kernel writes the rest. Integers are the machine's
+order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
+"""
+
+from penstock.kernel.primitives import Constant, Map
+
+LAYOUT_VERSION = 1
+MMAPABLE = 1 << 10
+NO_PREALLOC = 1
+
+# ---- flow table -------------------------------------------------------------------------------------------------------
+WAYS = 8
+BUCKET_RECORDS = 64  # offset of the first record in a bucket
+RECORD_BYTES = 128
+BUCKET_BYTES = BUCKET_RECORDS + WAYS * RECORD_BYTES
+TAG_EMPTY, TAG_BUSY = 0, 2  # a tag in use is odd
+
+FLOW_CLIENT, FLOW_SERVER, FLOW_PORTS, FLOW_SCOPE = 0, 16, 32, 36
+FLOW_WORD, FLOW_ACKED, FLOW_SERVER_NEXT, FLOW_SEEN, FLOW_EPOCH = 40, 48, 52, 56, 60
+FLOW_SENT_UP, FLOW_HANDLED, FLOW_CLIENT_NEXT, FLOW_SYN_NEXT = 64, 68, 72, 76
+FLOW_BIRTH, FLOW_SERVER_ISN, FLOW_TSVAL, FLOW_FLAGS = 80, 84, 88, 92
+FLOW_TTL, FLOW_STREAM, FLOW_MARK, FLOW_WATCH = 96, 100, 104, 108
+FLOW_ANSWER, FLOW_ANSWER_SEQ, FLOW_ANSWER_END, FLOW_JUDGED = 112, 116, 120, 124
+KEY_BYTES = 40
+
+# FLOW_FLAGS
+HAS_TIMESTAMPS, HAS_MD5, FAILS_CLOSED, IS_UNPROTECTED, IS_INBOUND = 1, 2, 4, 8, 16
+
+# ---- ring records -----------------------------------------------------------------------------------------------------
+UP_REASON, UP_FROM_CLIENT, UP_LENGTH, UP_GSO_SIZE, UP_GSO_SEGS, UP_VLAN_PRESENT = 0, 4, 8, 12, 16, 20
+UP_VLAN_TCI, UP_VLAN_PROTO, UP_L3, UP_L4, UP_PAYLOAD, UP_PAYLOAD_BYTES = 24, 28, 32, 36, 40, 44
+UP_FLOW, UP_NUMBER, UP_TIME_NS, UP_IS_IPV6, UP_FLAGS = 48, 52, 56, 64, 68
+UP_SEQ, UP_ACK, UP_TTL, UP_IS_PEEK = 72, 76, 80, 84
+UP_KEY = 88
+UP_HEAD = UP_KEY + KEY_BYTES  # the packet's bytes follow
+NO_RECORD = 0xFFFFFFFF
+UP_SMALL, UP_MIDDLE, UP_LARGE = 2048, 16384, 65536 + 128  # bytes of packet that a record can hold
+PEEK_BYTES = 1024
+
+# ---- control words, one value -----------------------------------------------------------------------------------------
+CONTROL_EPOCH = 0  # odd: on. `off` and `on` add one, a start of the process adds two
+CONTROL_ZERO = 8  # stays 0: what is XORed with it is unknown to the verifier
+CONTROL_PREFIXES = 16  # how many prefix lengths are in use
+CONTROL_GENERATION = 24  # of the subscribers
+CONTROL_LENGTHS = 64  # per prefix length, longest first: its bits, then the mask of the address as two words
+PREFIX_BYTES = 24
+PREFIX_LIMIT = 8
+CONTROL_PORTS = 256  # a bit per TCP port that is judged
+CONTROL_BYTES = CONTROL_PORTS + 8192
+
+# ---- pulse: one line of 64 bytes per ring -----------------------------------------------------------------------------
+PULSE_BYTES = 64
+PULSE_TIME_NS, PULSE_SLEEPING, PULSE_UNNUMBERED = 0, 8, 16
+RINGS_BOUND = 16
+STALE_NS = 100_000_000  # the brief's limit: fail open within 100 ms
+
+# ---- subscribers: prefix -> flags -------------------------------------------------------------------------------------
+SUBSCRIBER_KEY_BYTES = 24  # scope u32, bits u32, address 16
+SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED = 1, 2
+
+COUNTER_CPUS = 64
+COUNTER_BYTES = 128 * 8  # one line of reasons per CPU
+
+flows = Map("flows", "array", 4, BUCKET_BYTES, 32768, MMAPABLE)
+control = Map("control", "array", 4, CONTROL_BYTES, 1, MMAPABLE)
+pulse = Map("pulse", "array", 4, PULSE_BYTES * RINGS_BOUND, 1, MMAPABLE)
+counters = Map("counters", "array", 4, COUNTER_BYTES * COUNTER_CPUS, 1, MMAPABLE)
+scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
+subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
+rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)
+RING_BYTES = 1 << 23
+
+bucket_mask = Constant("bucket_mask")
+ring_mask = Constant("ring_mask")
+peer_ifindex = Constant("peer_ifindex")
+from_client = Constant("from_client")  # 1 in the program of ingress, 0 in that of egress
+hash_key = Constant("hash_key")
