@@ -47,6 +47,7 @@ from numba.core.target_extension import (
 )
 from numba.core.typed_passes import NopythonTypeInference
 
+from penstock.errors import PenstockError
 from penstock.compile.native import cache_directory
 
 TRIPLE = "bpfel"
@@ -64,7 +65,7 @@ print(_build(getattr(import_module(sys.argv[1]), sys.argv[2])).to_json())
 MARK_MAP, MARK_MAP_VALUE, MARK_CONSTANT = 1, 2, 7
 
 
-class CompileError(Exception):
+class CompileError(PenstockError):
     """A function that cannot become a kernel program; the text says which and why."""
 
 

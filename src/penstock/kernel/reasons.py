@@ -86,6 +86,7 @@ ON_SIGHT = _reason(70, _R, "on_sight", "judged on sight, without a record or beh
 FRAGMENT_JUDGED = _reason(71, _R, "fragment_judged", "fragments of an allowed or foreign packet")
 REPORTED = _reason(72, _R, "reported", "would have been refused; the policy only reports")
 PEEKED = _reason(73, _R, "peeked", "a response's head was looked at; the packet itself was forwarded")
+SETTLED = _reason(74, _R, "settled", "waited while its flow was set free")
 BLOCKED = _reason(80, _A, "blocked", "completes a request that the policy refuses")
 AMBIGUOUS = _reason(81, _A, "ambiguous", "a request that two servers could read in two ways")
 REFUSED_CLIENT = _reason(82, _A, "refused_client", "from the client, of a refused flow: acknowledged or answered again")

@@ -111,8 +111,9 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
     put32(record + t.FLOW_SERVER_ISN, server_isn)
     put32(record + t.FLOW_TSVAL, tsval)
     put32(record + t.FLOW_FLAGS, flags)
-    put32(record + t.FLOW_TTL, 0)
+    put32(record + t.FLOW_TTL, 0)  # and mode
     put64(record + t.FLOW_MARK, 0)  # and watch
+    put64(record + t.FLOW_LEFT, 0)
     put64(record + t.FLOW_WORD, pack_word(state, birth, 0))
     if tag_at:
         compare_exchange32(tag_at, t.TAG_BUSY, tag)  # a full barrier behind the fields

@@ -6,7 +6,7 @@ One text, loaded twice: the constants `from_client` and `peer_ifindex` make it t
 the verifier removes the other half. Compiled natively it is the program of replay and of the parity tests.
 """
 
-from penstock.compile.memory import put32, put64, shared, shr, stack, u8, u32, u64
+from penstock.compile.memory import put16, put32, put64, shared, shr, stack, u8, u16, u32, u64
 from penstock.flow.record import FREED, OPEN, REFUSED, classify_segment, sequence_difference, state_of
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
@@ -111,6 +111,8 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_MIDSTREAM)
     end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
     put32(record + t.FLOW_SEEN, now_ms)
+    if u16(record + t.FLOW_TTL) == 0:  # the handshake's third packet
+        put16(record + t.FLOW_TTL, u64(view + h.VIEW_TTL))
     if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
         put32(record + t.FLOW_CLIENT_NEXT, end)
     is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)

@@ -6,9 +6,9 @@ line. One record is 128 bytes:
       0  client address 16 | 16  server address 16 | 32  ports | 36  scope
      40  word: J | F - J << 32 | state << 62       | 48  A     | 52  server_next | 56  seen | 60  epoch
      64  sent_up | 68  handled | 72  client_next   | 76  syn_next | 80  birth | 84  server_isn | 88  tsval | 92  flags
-     96  ttl | 100 stream | 104 mark | 108 watch   | 112 answer   | 116 answer_seq | 120 answer_end | 124 judged
+     96  ttl, mode | 100 stream | 104 mark | 108 watch | 112 left, or: answer | 116 answer_seq | 120 answer_end
 
-The process writes word, handled, ttl, stream and what follows; the kernel writes the rest. Integers are the machine's
+The process writes word, handled, mode, stream and what follows; the kernel writes the rest. Integers are the machine's
 order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
 """
 
@@ -29,8 +29,9 @@ FLOW_CLIENT, FLOW_SERVER, FLOW_PORTS, FLOW_SCOPE = 0, 16, 32, 36
 FLOW_WORD, FLOW_ACKED, FLOW_SERVER_NEXT, FLOW_SEEN, FLOW_EPOCH = 40, 48, 52, 56, 60
 FLOW_SENT_UP, FLOW_HANDLED, FLOW_CLIENT_NEXT, FLOW_SYN_NEXT = 64, 68, 72, 76
 FLOW_BIRTH, FLOW_SERVER_ISN, FLOW_TSVAL, FLOW_FLAGS = 80, 84, 88, 92
-FLOW_TTL, FLOW_STREAM, FLOW_MARK, FLOW_WATCH = 96, 100, 104, 108
-FLOW_ANSWER, FLOW_ANSWER_SEQ, FLOW_ANSWER_END, FLOW_JUDGED = 112, 116, 120, 124
+FLOW_TTL, FLOW_MODE, FLOW_STREAM, FLOW_MARK, FLOW_WATCH = 96, 98, 100, 104, 108
+FLOW_LEFT = 112  # of an open flow: bytes of a body past F, 64 bits
+FLOW_ANSWER, FLOW_ANSWER_SEQ, FLOW_ANSWER_END = 112, 116, 120  # of a refused flow
 KEY_BYTES = 40
 
 # FLOW_FLAGS
@@ -52,6 +53,7 @@ CONTROL_EPOCH = 0  # odd: on. `off` and `on` add one, a start of the process add
 CONTROL_ZERO = 8  # stays 0: what is XORed with it is unknown to the verifier
 CONTROL_PREFIXES = 16  # how many prefix lengths are in use
 CONTROL_GENERATION = 24  # of the subscribers
+CONTROL_HASH_KEY = 32  # of the flow table; 0: not drawn yet
 CONTROL_LENGTHS = 64  # per prefix length, longest first: its bits, then the mask of the address as two words
 PREFIX_BYTES = 24
 PREFIX_LIMIT = 8

@@ -1,0 +1,92 @@
+"""The HTTP answer: a template with its reference number filled in, and its segments.
+
+    template   HTTP/1.1 403 Forbidden ... reference 0000000000000000 ...
+                                                    ^ references[k], 16 bytes each
+    stream     [seq0 .................................... seq0 + answer_bytes][FIN]
+    segment    answer[offset : offset + room], at seq0 + offset
+
+A segment is a function of the answer and of an offset into it, so a lost one is written again from the client's ACK
+number and nothing is queued. Knows how to fill in and how to cut. Refuses to know: what the page says (the snapshot's
+templates are whole responses), HTTP itself, when the server is quiet enough for an answer.
+
+RFC 9293 3.7.1 and 3.7.2 (segment sizes), RFC 6691 (MSS and options).
+"""
+
+from penstock.answer.tcp import TIMESTAMPS_BYTES, write_segment
+from penstock.compile.memory import move, put8, shared, shr, u64
+from penstock.wire.headers import ACK, FIN, PSH
+
+REFERENCE_LIMIT = 4  # places in a template
+REFERENCE_BYTES = 16  # lower-case hex digits
+MSS_LEAST_BYTES = 88  # what Linux takes as the least honest MSS; a smaller one costs us a packet per byte
+MSS_MOST_BYTES = 1_220  # fits an MTU of 1,280, the least of IPv6 (RFC 8200 5): we hear no "packet too big"
+FRAME_ROOM_BYTES = 2_048  # takes any frame of an answer: 22 of link layer in the bytes, a tag, 40, 32 and the payload
+
+
+@shared
+def write_reference(out, reference):  # type: ignore[no-untyped-def]
+    """Write 64 bits as 16 lower-case hex digits.
+
+    Reads: nothing. Writes: 16 bytes. Returns: 0. Bounds: 16 turns.
+    """
+    for digit in range(REFERENCE_BYTES):
+        value = shr(reference, 60 - 4 * digit) & 15
+        put8(out + digit, value + 48 if value < 10 else value + 87)
+    return 0
+
+
+@shared
+def write_response(out, template, template_bytes, references, reference):  # type: ignore[no-untyped-def]
+    """Copy a template and fill in its reference number.
+
+    Reads: the template; `references`: REFERENCE_LIMIT offsets (int64) into it, 0 for none. Writes: template_bytes at
+    `out`. Returns: the answer's size (template_bytes). Bounds: 4 places; an offset that does not fit is left out.
+    """
+    move(out, template, template_bytes)
+    for number in range(REFERENCE_LIMIT):
+        off = u64(references + 8 * number)
+        if off > 0 and off <= template_bytes - REFERENCE_BYTES:
+            write_reference(out + off, reference)
+    return template_bytes
+
+
+@shared
+def find_room_bytes(mss, tsval, tsecr):  # type: ignore[no-untyped-def]
+    """How many bytes of an answer go into one segment: the step from one offset to the next.
+
+    Reads: `mss` as the client's SYN said it (536 where it said nothing), the timestamps that the segment will carry.
+    Writes: nothing. Returns: [76, 1220]. Bounds: no loop. Source: RFC 6691 2: the MSS does not count options.
+    """
+    room = min(max(mss, MSS_LEAST_BYTES), MSS_MOST_BYTES)
+    if (tsval | tsecr) != 0:
+        room -= TIMESTAMPS_BYTES
+    return room
+
+
+@shared
+def write_answer_segment(  # type: ignore[no-untyped-def]
+    out, packet, l3_off, l4_off, is_ipv6, vlan_tag,
+    answer, answer_bytes, offset, mss, seq0, ack, window, tsval, tsecr, fin,
+):  # fmt: skip
+    """Write a frame with the segment of an answer that starts at `offset`, towards the sender of the packet at hand.
+
+    The last segment pushes, and ends the stream when `fin` is 1; at offset = answer_bytes a bare FIN is left.
+
+    Reads: the packet's headers, at most MSS_MOST_BYTES of the answer. Writes: l3_off + 76 + 1,220 bytes at most.
+    Returns: the frame's size; 0 when nothing is left at `offset` or it is outside. Bounds: one segment.
+    """
+    rest = answer_bytes - offset
+    if offset < 0 or rest < 0 or (rest == 0 and fin == 0):
+        return 0
+    room = find_room_bytes(mss, tsval, tsecr)
+    flags = ACK
+    size = room
+    if rest <= room:
+        size = rest
+        flags |= PSH
+        if fin != 0:
+            flags |= FIN
+    return write_segment(
+        out, packet, l3_off, l4_off, is_ipv6, vlan_tag, 1,
+        seq0 + offset, ack, flags, window, tsval, tsecr, answer + offset, size,
+    )  # fmt: skip

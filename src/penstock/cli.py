@@ -1,0 +1,190 @@
+"""The command line. Each command imports what it needs when it runs: `penstock --help` compiles nothing.
+
+Exit status: 0 done; 1 something is wrong and said in one line; 2 the command was held wrong.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A transparent safe-browsing proxy for network operators: in line between two interfaces, it reads who each "
+    "subscriber asks for and forwards the packet unchanged, or answers in the server's place.",
+)
+lists_app = typer.Typer(no_args_is_help=True, help="The lists of names.")
+cable_app = typer.Typer(no_args_is_help=True, help="The cable: it carries everything when nothing else does.")
+app.add_typer(lists_app, name="lists")
+app.add_typer(cable_app, name="cable")
+
+Ingress = Annotated[str, typer.Option("--ingress", metavar="IF", help="The interface towards the subscribers.")]
+Egress = Annotated[str, typer.Option("--egress", metavar="IF", help="The interface towards the internet.")]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration (see examples/inline.yaml).")]
+MaybeIngress = Annotated[str | None, typer.Option("--ingress", metavar="IF", help="Only the pair with this interface.")]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what a person can cure into one line (or a few, one per problem) and exit status 1."""
+    from penstock.errors import PenstockError
+
+    try:
+        yield
+    except PenstockError as error:
+        typer.echo(f"penstock: {error}", err=True)
+        raise typer.Exit(1) from None
+    except PermissionError as error:
+        typer.echo(f"penstock: {error.strerror}: run it as root", err=True)
+        raise typer.Exit(1) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from penstock import __version__
+
+        typer.echo(f"penstock {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    ingress: Ingress,
+    egress: Egress,
+    config: Config,
+    ready_file: Annotated[Path | None, typer.Option(metavar="PATH", help="Touched once traffic is judged.")] = None,
+) -> None:
+    """Run in line between two interfaces until SIGTERM. SIGHUP reads lists and configuration again."""
+    with one_line_errors():
+        from penstock.line.inline import Pair
+        from penstock.run import Run
+
+        raise typer.Exit(Run(Pair(ingress, egress), config, ready_file).run())
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A capture: pcap or pcapng, plain or gzip-compressed.")],
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Whose policy to judge by.")] = None,
+    verify_checksums: Annotated[bool, typer.Option(help="Drop segments with a wrong TCP checksum.")] = False,
+    ledger: Annotated[bool, typer.Option(help="Print the ledger of verdicts and reasons on standard error.")] = False,
+) -> None:
+    """Judge a capture as if it came over the wire: one JSON line per request on standard output."""
+    with one_line_errors():
+        from penstock.replay import replay_capture
+
+        raise typer.Exit(replay_capture(file, config, verify_checksums, ledger))
+
+
+@app.command()
+def explain(
+    target: Annotated[str, typer.Argument(metavar="URL-OR-NAME")],
+    subscriber: Annotated[str, typer.Option("--subscriber", metavar="ID", help="As in the configuration.")],
+    config: Config,
+) -> None:
+    """What would happen to a request, and which rule, list and category decide it."""
+    with one_line_errors():
+        from penstock.explain import explain_target
+
+        explain_target(target, subscriber, config)
+
+
+@app.command()
+def check(
+    ingress: Ingress,
+    egress: Egress,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Check this configuration too.")] = None,
+) -> None:
+    """Find what would break a box in line, and say the cure. Exit status 1 when something would."""
+    with one_line_errors():
+        from penstock.line.inline import Pair
+        from penstock.line.doctor import print_findings
+
+        raise typer.Exit(print_findings(Pair(ingress, egress), config))
+
+
+@lists_app.command("build")
+def build_lists(config: Config) -> None:
+    """Build the names database from the configuration's lists. The old one stays until the new one is whole."""
+    with one_line_errors():
+        from penstock.control.lists.command import build_with_progress
+
+        build_with_progress(config)
+
+
+@app.command()
+def status(ingress: MaybeIngress = None) -> None:
+    """The switch, the packet process, flows, and the ledger of every packet's verdict."""
+    with one_line_errors():
+        from penstock.status import print_status
+
+        raise typer.Exit(print_status(ingress))
+
+
+@app.command()
+def off(ingress: MaybeIngress = None) -> None:
+    """The emergency switch: the cable carries everything, nothing is judged."""
+    _switch(False, ingress)
+
+
+@app.command()
+def on(ingress: MaybeIngress = None) -> None:
+    """Judge again after `off`."""
+    _switch(True, ingress)
+
+
+def _switch(wanted: bool, ingress: str | None) -> None:
+    with one_line_errors():
+        from penstock.status import set_switch
+
+        for line in set_switch(wanted, ingress):
+            typer.echo(line)
+
+
+@cable_app.command("up")
+def cable_up(ingress: Ingress, egress: Egress) -> None:
+    """Lay the cable between two interfaces. It stays until `cable down` or until the interfaces go."""
+    with one_line_errors():
+        from penstock.line.inline import Pair, raise_cable
+        from penstock.line.pins import Pins, find_root
+
+        raise_cable(Pair(ingress, egress), Pins(ingress, egress, find_root()))
+
+
+@cable_app.command("down")
+def cable_down(ingress: Ingress, egress: Egress) -> None:
+    """Take the cable and everything pinned away: nothing crosses any more."""
+    with one_line_errors():
+        from penstock.line.inline import Pair, lower_cable
+        from penstock.line.pins import Pins, find_root
+
+        if not lower_cable(Pair(ingress, egress), Pins(ingress, egress, find_root(mount=False))):
+            typer.echo(f"penstock: there is no cable between {ingress} and {egress}", err=True)
+            raise typer.Exit(1)
+
+
+@app.command()
+def demo() -> None:
+    """Three network namespaces, real servers and real clients: see it protect one subscriber and leave another alone."""
+    from rich.console import Console
+
+    from penstock.demo.demo import run_demo
+
+    raise typer.Exit(run_demo(Console()))
+
+
+def main() -> Any:
+    """The entry point."""
+    return app(prog_name="penstock") if sys.argv[0].endswith("__main__.py") else app()

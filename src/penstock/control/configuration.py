@@ -1,0 +1,236 @@
+"""The configuration: one YAML file, checked whole before anything starts.
+
+It knows which keys there are, what they hold and which of them contradict each other; `examples/inline.yaml` describes
+each. It does not know what the packet path makes of them (`snapshot`), and opens none of the files that it names.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+)
+
+from penstock.control.marks import MarkedError, read_document
+from penstock.control.problems import (
+    ConfigurationError,
+    Location,
+    Problem,
+    build_problem,
+    format_location,
+    suggest_name,
+    translate_error,
+)
+from penstock.control.values import (
+    Network,
+    parse_category,
+    parse_label,
+    parse_listen,
+    parse_ports,
+    parse_prefix,
+    parse_url,
+)
+from penstock.policy.names import CATEGORY_LIMIT
+from penstock.policy.subscribers import LENGTH_LIMIT
+
+__all__ = ["Configuration", "ConfigurationError", "load_configuration"]
+
+DATABASE = Path("/var/lib/penstock/names.db")
+SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
+PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
+
+
+def _make_absolute(value: Path, information: ValidationInfo) -> Path:
+    return (information.context or {}).get("directory", Path()) / value
+
+
+def _make_output(value: str, information: ValidationInfo) -> str:
+    return value if value == "-" else str(_make_absolute(Path(value), information))
+
+
+def _check_power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("expected a power of two")
+    return value
+
+
+Category = Annotated[str, PlainValidator(parse_category)]
+Label = Annotated[str, PlainValidator(parse_label)]
+Url = Annotated[str, PlainValidator(parse_url)]
+Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
+File = Annotated[Path, AfterValidator(_make_absolute)]
+Count = Annotated[int, Strict()]
+Switch = Annotated[bool, Strict()]
+Action = Literal["block", "redirect", "empty", "report"]
+
+
+class Model(BaseModel):
+    """A part of the configuration: immutable, and no key is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Service(Model):
+    """A product that a subscriber switches on: which categories it acts on, and how."""
+
+    categories: Annotated[dict[Category, Action], Field(min_length=1)]
+    redirect_url: Url | None = None
+
+
+class ListSource(Model):
+    """A file of names of one category."""
+
+    category: Category
+    path: File
+    format: Literal["auto", "domains", "hosts"] = "auto"
+    match: Literal["subtree", "exact"] = "subtree"
+
+
+class Profile(Model):
+    """The choices of a subscriber."""
+
+    services: tuple[Label, ...] = ()
+
+
+class Subscriber(Model):
+    """A person or line that pays, known by address."""
+
+    id: Label
+    prefixes: Annotated[tuple[Annotated[Network, PlainValidator(parse_prefix)], ...], Field(min_length=1)]
+    profile: Label
+    fail: Literal["open", "closed"] = "open"
+    scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
+
+
+class Page(Model):
+    """What a refused subscriber sees."""
+
+    template: File | None = None
+    operator: Annotated[str, Field(max_length=100)] = "your network operator"
+    contact: Annotated[str, Field(max_length=200)] = ""
+    redirect_url: Url | None = None
+
+
+class Log(Model):
+    """Which requests are written down, and where."""
+
+    all_requests: Switch = False
+    path: Annotated[str, AfterValidator(_make_output)] = "-"
+
+
+class Metrics(Model):
+    """Where Prometheus asks."""
+
+    listen: Annotated[str, PlainValidator(parse_listen)] | None = "127.0.0.1:9464"
+
+
+class Flows(Model):
+    """The flow table."""
+
+    capacity: Annotated[Count, Field(ge=1024, le=2**24), AfterValidator(_check_power_of_two)] = 262_144
+
+
+class Configuration(Model):
+    """The whole file. Paths are absolute."""
+
+    services: Annotated[dict[Label, Service], Field(max_length=SERVICE_LIMIT)] = {}
+    lists: tuple[ListSource, ...] = ()
+    profiles: dict[Label, Profile] = {}
+    subscribers: tuple[Subscriber, ...] = ()
+    report_only: Switch = False
+    ports: Ports = Field(default="all", validate_default=True)
+    database: File = DATABASE
+    page: Page = Page()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    flows: Flows = Flows()
+    workers: Annotated[Count, Field(ge=1, le=64)] = 1
+
+    @property
+    def category_names(self) -> list[str]:
+        """Every category, those of services first, in the order of the file."""
+        of_services = [category for service in self.services.values() for category in service.categories]
+        return list(dict.fromkeys(of_services + [source.category for source in self.lists]))
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read and check the configuration at `path`. Raises ConfigurationError, which names every problem and its line."""
+    try:
+        document = read_document(path)
+    except MarkedError as error:
+        raise ConfigurationError([Problem(path, *error.place, "", error.expected)]) from None
+    try:
+        context = {"directory": path.absolute().parent}
+        configuration = Configuration.model_validate({} if document.value is None else document.value, context=context)
+    except ValidationError as error:
+        raise ConfigurationError(
+            translate_error(path, document, Configuration, detail) for detail in error.errors()
+        ) from None
+    problems = [build_problem(path, document, *found) for found in _find_contradictions(configuration)]
+    if problems:
+        raise ConfigurationError(problems)
+    return configuration
+
+
+def _find_contradictions(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    yield from _check_services(configuration)
+    yield from _check_choices(configuration)
+    yield from _check_prefixes(configuration)
+
+
+def _check_services(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    filled = list(dict.fromkeys(source.category for source in configuration.lists))
+    if len(configuration.category_names) > CATEGORY_LIMIT:
+        yield ("lists",), f"expected at most {CATEGORY_LIMIT} categories, not {len(configuration.category_names)}"
+    for name, service in configuration.services.items():
+        for category, action in service.categories.items():
+            location = ("services", name, "categories", category)
+            if category not in filled:
+                yield location, f"expected a category that one of `lists` fills: {suggest_name(category, filled)}"
+            if action == "redirect" and not (service.redirect_url or configuration.page.redirect_url):
+                yield location, f"expected `redirect_url` in `services.{name}` or `page` beside the action `redirect`"
+
+
+def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    for name, profile in configuration.profiles.items():
+        for number, service in enumerate(profile.services):
+            if service not in configuration.services:
+                known = suggest_name(service, configuration.services)
+                yield ("profiles", name, "services", number), f"expected one of `services`: {known}"
+    owners: dict[str, int] = {}
+    for number, subscriber in enumerate(configuration.subscribers):
+        if subscriber.profile not in configuration.profiles:
+            known = suggest_name(subscriber.profile, configuration.profiles)
+            yield ("subscribers", number, "profile"), f"expected one of `profiles`: {known}"
+        first = owners.setdefault(subscriber.id, number)
+        if first != number:
+            owner = format_location(("subscribers", first))
+            yield ("subscribers", number, "id"), f"expected an id of its own: `{subscriber.id}` is {owner}"
+
+
+def _check_prefixes(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    owners: dict[tuple[int, Network], Any] = {}
+    lengths: dict[tuple[int, int], None] = {}
+    for number, subscriber in enumerate(configuration.subscribers):
+        for at, prefix in enumerate(subscriber.prefixes):
+            location = ("subscribers", number, "prefixes", at)
+            if (subscriber.scope, prefix) in owners:
+                owner = owners[subscriber.scope, prefix]
+                yield location, f"expected each prefix once in a scope: {prefix} belongs to `{owner}`"
+            owners[subscriber.scope, prefix] = subscriber.id
+            length = (prefix.version, prefix.prefixlen)
+            if length not in lengths and len(lengths) == LENGTH_LIMIT:
+                used = ", ".join(f"IPv{version} /{bits}" for version, bits in sorted(lengths))
+                yield location, f"expected at most {LENGTH_LIMIT} different prefix lengths; in use are {used}"
+            elif length not in lengths:
+                lengths[length] = None
+    if len(owners) > PREFIX_LIMIT:
+        yield ("subscribers",), f"expected at most {PREFIX_LIMIT:,} prefixes, not {len(owners):,}"

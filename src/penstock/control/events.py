@@ -1,0 +1,117 @@
+"""Events as people and programs read them: one JSON line each, field names after Suricata's EVE where it has them.
+
+Knows the ring's layout and the snapshot's names of categories and services. What a line says is what the policy needs and
+no more: no path, no header, no payload.
+"""
+
+import ipaddress
+import json
+import struct
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from penstock.kernel import tables
+from penstock.kernel.reasons import NAMES
+from penstock.path import events as e
+from penstock.path.layout import PROTO_HTTP, PROTO_NAMES, PROTO_TLS
+from penstock.path.memory import BLOCK_BYTES, EVENTS_OFF, SharedMemory
+from penstock.policy.actions import ACTION_NAMES
+from penstock.policy.snapshot import Snapshot
+from penstock.request import http_state, tls
+
+
+def monotonic_offset_ns() -> int:
+    """What to add to CLOCK_MONOTONIC to get the time since 1970."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def read_address(key: bytes) -> str:
+    """An address of 16 bytes as text; IPv4-mapped ones as IPv4."""
+    address = ipaddress.IPv6Address(key)
+    return str(address.ipv4_mapped or address)
+
+
+def _detail(proto: int, number: int) -> str | None:
+    texts = {PROTO_HTTP: http_state.DETAIL_TEXT, PROTO_TLS: tls.DETAILS}.get(proto)
+    if not number or texts is None:
+        return None
+    return str(texts[number] if number in texts else number) if isinstance(texts, dict) else str(number)
+
+
+def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, Any]:
+    """One record of the ring as the fields of its line."""
+    (time_ns, identity, proto, action, reason, category, service, _would, subscriber, detail, flags, size) = (
+        struct.unpack_from("<12q", raw)
+    )
+    key = raw[e.EVENT_KEY : e.EVENT_KEY + tables.KEY_BYTES]
+    ports = struct.unpack_from("<I", key, tables.FLOW_PORTS)[0]
+    host = raw[e.EVENT_HOST : e.EVENT_HOST + size].decode("ascii", "backslashreplace").lower()
+    stamp = datetime.fromtimestamp((time_ns + offset_ns) / 1e9, UTC)
+    known = 0 <= subscriber < len(snapshot.subscriber_ids)
+    fields: dict[str, Any] = {
+        "timestamp": stamp.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
+        "id": f"{identity & (1 << 64) - 1:016x}",
+        "proto": PROTO_NAMES[proto],
+        "src_ip": read_address(key[:16]),
+        "src_port": ports >> 16,
+        "dest_ip": read_address(key[16:32]),
+        "dest_port": ports & 0xFFFF,
+        "host": host or None,
+        "subscriber": snapshot.subscriber_ids[subscriber] if known else None,
+        "action": ACTION_NAMES[action],
+        "reason": NAMES[reason],
+        "category": snapshot.category_names[category] if 0 <= category < len(snapshot.category_names) else None,
+        "service": snapshot.service_names[service] if 0 <= service < len(snapshot.service_names) else None,
+    }
+    if flags & e.EVENT_IS_REQUEST and fields["reason"] in ("blocked", "ambiguous"):
+        kind = {PROTO_HTTP: "page", PROTO_TLS: "alert"}.get(proto, "reset")
+        fields["answer"] = "reset" if flags & e.EVENT_RESET else kind
+    text = _detail(proto, detail)
+    if text:
+        fields["detail"] = text
+    if flags & e.EVENT_HAS_ECH:
+        fields["ech"] = True
+    return fields
+
+
+class EventReader:
+    """Takes events out of the rings of all workers."""
+
+    def __init__(self, shared: SharedMemory) -> None:
+        self.shared = shared
+
+    def _words(self, worker: int) -> Any:
+        return self.shared.words(worker, EVENTS_OFF, e.RING_HEAD_BYTES // 8)
+
+    def read(self) -> Iterator[bytes]:
+        """The records that are there now; each is taken when the next one is asked for."""
+        for worker in range(self.shared.workers):
+            head = self._words(worker)
+            start = worker * BLOCK_BYTES + EVENTS_OFF + e.RING_HEAD_BYTES
+            written, read = int(head[e.RING_WRITTEN // 8]), int(head[e.RING_READ // 8])
+            while read != written:
+                at = start + (read % e.EVENT_COUNT) * e.EVENT_BYTES
+                yield self.shared.bytes[at : at + e.EVENT_BYTES].tobytes()
+                read += 1
+                head[e.RING_READ // 8] = read
+
+    def lost(self) -> int:
+        """Events that found their ring full."""
+        return sum(int(self._words(worker)[e.RING_LOST // 8]) for worker in range(self.shared.workers))
+
+
+class EventLog:
+    """Writes events as lines. A sink that fails loses the line and counts it; it never stops the caller."""
+
+    def __init__(self, sink: TextIO) -> None:
+        self.sink = sink
+        self.lost = 0
+
+    def write(self, fields: dict[str, Any]) -> None:
+        try:
+            self.sink.write(json.dumps(fields) + "\n")
+            self.sink.flush()
+        except (OSError, ValueError):
+            self.lost += 1

@@ -1,0 +1,62 @@
+"""The ledger: every packet's verdict and reason, kernel and process together, and whether the sums close.
+
+    seen = forwarded + dropped + up          up = released + answered + refused + expired + waiting
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from penstock.kernel import tables
+from penstock.kernel.reasons import PATH_FIRST, REASON_COUNT, REASONS, Verdict
+from penstock.kernel.steer import SEEN
+from penstock.path.memory import COUNTERS_OFF, SharedMemory
+
+PEEK_NAME = "peeked"
+
+
+@dataclass
+class Ledger:
+    """Counters by reason, and what follows from them."""
+
+    seen: int
+    reasons: dict[str, int]
+    verdicts: dict[Verdict, int] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        """Packets in the rings: what went up and has not ended yet."""
+        done = (Verdict.RELEASED, Verdict.ANSWERED, Verdict.REFUSED, Verdict.EXPIRED)
+        return self.verdicts[Verdict.UP] - sum(self.verdicts[verdict] for verdict in done)
+
+    @property
+    def difference(self) -> int:
+        """Packets without a verdict: 0."""
+        return self.seen - sum(self.verdicts[verdict] for verdict in (Verdict.FORWARDED, Verdict.DROPPED, Verdict.UP))
+
+
+def read_kernel_counters(memory: Any) -> Any:
+    """The kernel's counters (bytes of the mapped table), summed over CPUs: one per reason number."""
+    lines = np.frombuffer(memory, np.uint64).reshape(-1, REASON_COUNT)
+    return lines[: min(len(lines), max(os.cpu_count() or 1, 1), tables.COUNTER_CPUS)].sum(axis=0)
+
+
+def read_path_counters(shared: SharedMemory | None) -> Any:
+    """The process's counters, summed over workers: one per reason number."""
+    if shared is None:
+        return np.zeros(REASON_COUNT, np.int64)
+    return sum(shared.words(worker, COUNTERS_OFF, REASON_COUNT).copy() for worker in range(shared.workers))
+
+
+def read_ledger(kernel_counters: Any, path_counters: Any) -> Ledger:
+    """The ledger from both sides' counters."""
+    reasons, verdicts = {}, dict.fromkeys(Verdict, 0)
+    for reason in REASONS:
+        source = path_counters if reason.number >= PATH_FIRST else kernel_counters
+        count = int(source[reason.number])
+        reasons[reason.name] = count
+        if reason.name != PEEK_NAME:  # a copy of a packet that was forwarded and counted there
+            verdicts[reason.verdict] += count
+    return Ledger(int(kernel_counters[SEEN]), reasons, verdicts)

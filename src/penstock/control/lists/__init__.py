@@ -1,0 +1,1 @@
+"""Lists of names: how their files are written, and the database that is built of them."""

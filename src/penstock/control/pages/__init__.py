@@ -1,0 +1,1 @@
+"""What a refused subscriber is shown."""

@@ -1,0 +1,206 @@
+"""Writing a snapshot: a configuration and a names database in, one file out. Layout: `policy.layout` and its readers.
+
+Categories have the bit numbers of the names database, which may be older than the configuration.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.compile.memory import CHECKED, allow, forbid
+from penstock.compile.native import kernel
+from penstock.control.configuration import Configuration, Profile
+from penstock.control.pages.pages import render_responses
+from penstock.control.whole_file import write_whole
+from penstock.policy import layout, names, subscribers
+from penstock.policy import snapshot as form
+from penstock.policy.actions import ACTION_COUNT, ACTION_NAMES, REPORT
+from penstock.policy.snapshot import SnapshotError, open_names
+
+Words = NDArray[np.int64]
+
+
+def build_snapshot(configuration: Configuration, names_path: Path, generation: int, directory: Path) -> Path:
+    """Write the snapshot of a configuration into `directory`. Returns its path.
+
+    Raises SnapshotError when the names database is absent, damaged or lacks a category; PageError for a page that cannot be
+    made; OSError when the file cannot be written.
+    """
+    database = open_names(names_path)
+    try:
+        key_words = [database.word(names.NAMES_KEY + at) for at in (0, 8)]
+        categories: list[str] = database.read_metadata(names.METADATA_OFF, names.METADATA_BYTES)["categories"]
+    finally:
+        database.close()
+    for service in configuration.services.values():
+        for category in service.categories:
+            if category not in categories:
+                raise SnapshotError(f"{names_path}: has no category `{category}`: run `penstock lists build`")
+    file = _File(generation)
+    file.set_word(layout.REPORT_ONLY, int(configuration.report_only))
+    file.set_word(layout.NAMES_KEY_COPY, key_words[0])
+    file.set_word(layout.NAMES_KEY_COPY + 8, key_words[1])
+    _add_prefixes(file, configuration)
+    _add_subscribers(file, configuration, categories)
+    _add_templates(file, configuration, categories)
+    _add_metadata(file, configuration, categories, names_path)
+    path = directory / f"snapshot-{generation}"
+    write_whole(path, file.finish(), 0o640)  # who pays for what is nobody else's business
+    return path
+
+
+class _File:
+    """A snapshot in the making: a head, and parts behind it, each at a multiple of 8."""
+
+    def __init__(self, generation: int) -> None:
+        self._head = np.zeros(layout.HEAD_BYTES // 8, np.int64)
+        self._parts: list[bytes] = []
+        self.end = layout.HEAD_BYTES
+        self.set_word(layout.SNAPSHOT_MAGIC, layout.MAGIC)
+        self.set_word(layout.SNAPSHOT_VERSION, layout.VERSION)
+        self.set_word(layout.SNAPSHOT_GENERATION, generation)
+
+    def set_word(self, offset: int, value: int) -> None:
+        """Set a word of the head."""
+        self._head[offset // 8] = value
+
+    def append(self, part: bytes) -> int:
+        """Add a part. Returns its offset."""
+        offset = self.end
+        part += bytes(-len(part) % 8)
+        self._parts.append(part)
+        self.end += len(part)
+        return offset
+
+    def finish(self) -> list[Any]:
+        """The file's parts, the head first."""
+        self.set_word(layout.SNAPSHOT_BYTES, self.end)
+        return [self._head.data, *self._parts]
+
+
+@cache
+def _place_kernel() -> Any:
+    return kernel(subscribers.place_prefixes)
+
+
+def _add_prefixes(file: _File, configuration: Configuration) -> None:
+    key = int.from_bytes(os.urandom(8), "little", signed=True)
+    by_length: dict[int, list[tuple[bytes, int, int]]] = {}
+    for index, subscriber in enumerate(configuration.subscribers):
+        for prefix in subscriber.prefixes:
+            packed, bits = prefix.network_address.packed, prefix.prefixlen
+            if prefix.version == 4:
+                packed, bits = bytes(10) + b"\xff\xff" + packed, bits + 96
+            by_length.setdefault(bits, []).append((packed, subscriber.scope, index))
+    records = np.zeros((len(by_length), subscribers.LENGTH_BYTES // 8), np.int64)
+    for record, (bits, prefixes) in zip(records, sorted(by_length.items(), reverse=True), strict=True):
+        table = _build_table(prefixes, key)
+        mask = ((1 << bits) - 1) << (128 - bits)
+        record[subscribers.LENGTH_HIGH // 8] = _signed(mask >> 64)
+        record[subscribers.LENGTH_LOW // 8] = _signed(mask)
+        record[subscribers.LENGTH_TABLE_OFF // 8] = file.append(table.tobytes())
+        record[subscribers.LENGTH_SLOT_MASK // 8] = len(table) - 1
+        record[subscribers.LENGTH_BITS // 8] = bits
+    file.set_word(layout.SNAPSHOT_KEY, key)
+    file.set_word(layout.LENGTH_COUNT, len(records))
+    file.set_word(layout.LENGTHS_OFF, file.append(records.tobytes()))
+
+
+def _build_table(prefixes: list[tuple[bytes, int, int]], key: int) -> Words:
+    """The open-addressing table of the prefixes of one length, at most half full."""
+    entries = np.zeros((len(prefixes), subscribers.PREFIX_BYTES // 8), np.int64)
+    entries[:, :2] = np.frombuffer(b"".join(packed for packed, _, _ in prefixes), ">i8").reshape(-1, 2)
+    entries[:, subscribers.PREFIX_SCOPE // 8] = [scope for _, scope, _ in prefixes]
+    entries[:, subscribers.PREFIX_SUBSCRIBER // 8] = [index + 1 for _, _, index in prefixes]
+    slots = 2
+    while True:
+        while slots < 2 * len(prefixes):
+            slots *= 2
+        table = np.zeros((slots, entries.shape[1]), np.int64)
+        regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (table, entries)] if CHECKED else []
+        placed = _place_kernel()(table.ctypes.data, slots - 1, key, entries.ctypes.data, len(entries))
+        for region in regions:
+            forbid(region)
+        if placed:
+            return table
+        slots *= 2
+
+
+def _add_subscribers(file: _File, configuration: Configuration, categories: list[str]) -> None:
+    offsets = {
+        name: file.append(_build_profile(configuration, profile, categories))
+        for name, profile in configuration.profiles.items()
+    }
+    records = np.zeros((len(configuration.subscribers), layout.SUBSCRIBER_BYTES // 8), np.int64)
+    for record, subscriber in zip(records, configuration.subscribers, strict=True):
+        record[layout.SUBSCRIBER_PROFILE_OFF // 8] = offsets[subscriber.profile]
+        record[layout.SUBSCRIBER_FLAGS // 8] = layout.FAIL_CLOSED if subscriber.fail == "closed" else 0
+    file.set_word(layout.SUBSCRIBER_COUNT, len(records))
+    file.set_word(layout.SUBSCRIBERS_OFF, file.append(records.tobytes()))
+
+
+def _build_profile(configuration: Configuration, profile: Profile, categories: list[str]) -> bytes:
+    """One profile's record: for each category the first service, in the configuration's order, that acts on it."""
+    chosen: dict[str, tuple[int, int]] = {}
+    for index, (name, service) in enumerate(configuration.services.items()):
+        if name in profile.services:
+            for category, action in service.categories.items():
+                number = ACTION_NAMES.index(action)
+                if category in chosen and (chosen[category][0] != REPORT or number == REPORT):
+                    continue
+                chosen.pop(category, None)
+                chosen[category] = number, index
+    # What is only reported stands behind everything else; the order is kept otherwise.
+    ranked = sorted(chosen, key=lambda category: chosen[category][0] == REPORT)
+    mask = 0
+    actions, ranks, services = (bytearray(names.CATEGORY_LIMIT) for _ in range(3))
+    for rank, category in enumerate(ranked):
+        bit = categories.index(category)
+        mask |= 1 << bit
+        actions[bit], services[bit] = chosen[category]
+        ranks[bit] = rank
+    return mask.to_bytes(8, "little") + actions + ranks + services
+
+
+def _add_templates(file: _File, configuration: Configuration, categories: list[str]) -> None:
+    directory = np.zeros((names.CATEGORY_LIMIT + 1, ACTION_COUNT), np.int64)
+    here = configuration.category_names
+    for (category, action), response in render_responses(configuration).items():
+        row = category if category == form.NAMELESS else categories.index(here[category])
+        directory[row, action] = file.append(_build_template(response))
+    file.set_word(layout.TEMPLATES_OFF, file.append(directory.tobytes()))
+
+
+def _build_template(response: bytes) -> bytes:
+    """A response behind its size and the places of the reference number."""
+    offsets, at = [], response.find(form.REFERENCE)
+    while at >= 0:
+        offsets.append(at)
+        at = response.find(form.REFERENCE, at + len(form.REFERENCE))
+    offsets += [-1] * (form.REFERENCE_LIMIT - len(offsets))
+    count = sum(offset >= 0 for offset in offsets)
+    return np.array([len(response), count, *offsets], np.int64).tobytes() + response
+
+
+def _add_metadata(file: _File, configuration: Configuration, categories: list[str], names_path: Path) -> None:
+    text = json.dumps(
+        {
+            "names": str(names_path.absolute()),
+            "subscribers": [subscriber.id for subscriber in configuration.subscribers],
+            "profiles": [subscriber.profile for subscriber in configuration.subscribers],
+            "categories": categories,
+            "services": list(configuration.services),
+        }
+    ).encode()
+    file.set_word(layout.METADATA_OFF, file.append(text))
+    file.set_word(layout.METADATA_BYTES, len(text))
+
+
+def _signed(value: int) -> int:
+    """The low 64 bits of `value` as an int64."""
+    return int.from_bytes((value & (1 << 64) - 1).to_bytes(8, "little"), "little", signed=True)

@@ -1,0 +1,247 @@
+"""The bytes of one flow's unfinished request, and those that were released but are not acknowledged yet.
+
+    base                P                       capacity
+     │ released, maybe  │ the unit being read    │
+     │ unacknowledged   │ (request, hello, ...)  │
+     └── ranges: which of these bytes are here, in any order of arrival
+
+A released byte is fixed: a segment that overlaps it must carry the same bytes (`put_bytes` says CONFLICT). Memory is
+bounded by name: STREAM_COUNT streams of one page with STREAM_INLINE bytes in them, LARGE_COUNT blocks of LARGE_BYTES for
+those that grow. Streams whose bytes are all acknowledged are taken back by a clock hand when others need room.
+"""
+
+from penstock.compile.memory import move, put64, same, shared, u32, u64
+from penstock.flow.record import OPEN, free_end_of, sequence_difference, state_of
+from penstock.kernel.tables import (
+    BUCKET_BYTES,
+    BUCKET_RECORDS,
+    FLOW_ACKED,
+    FLOW_BIRTH,
+    FLOW_WORD,
+    RECORD_BYTES,
+    WAYS,
+)
+
+# The pool: where the streams and blocks of one worker are.
+POOL_FLOWS, POOL_STREAMS, POOL_STREAM_COUNT, POOL_FREE, POOL_FREE_COUNT, POOL_HAND = 0, 8, 16, 24, 32, 40
+POOL_LARGE, POOL_LARGE_FREE, POOL_LARGE_FREE_COUNT = 48, 56, 64
+POOL_BYTES = 72
+
+STREAM_COUNT = 16384  # per worker: 64 MB, touched only when used
+LARGE_COUNT = 256  # per worker: 32 MB
+LARGE_BYTES = 131072  # 64 KB that may be unacknowledged, and 64 KB of a request
+
+S_OWNER, S_BIRTH, S_BASE, S_FIN, S_RANGES = 0, 8, 16, 24, 32
+S_RANGE = 40  # RANGE_LIMIT pairs of offsets from base, in order, apart from each other
+RANGE_LIMIT = 16  # pieces out of order; more are dropped and repeated by the sender
+S_DATA, S_CAPACITY, S_LARGE, S_UNIT = 296, 304, 312, 320
+S_STATE = 328  # of the reader of the unit that starts at sequence number S_UNIT
+STATE_BYTES = 512
+S_INLINE = S_STATE + STATE_BYTES
+STREAM_BYTES = 4096
+STREAM_INLINE = STREAM_BYTES - S_INLINE
+NO_UNIT = -1
+NO_FIN = -1
+HAND_STEPS = 32  # streams looked at for one that is wanted
+
+STORED, CONFLICT, OUTSIDE, NO_MEMORY = 0, 1, 2, 3
+
+
+@shared
+def record_at(pool, number):  # type: ignore[no-untyped-def]
+    """The address of the flow record with this number."""
+    return u64(pool + POOL_FLOWS) + (number >> 3) * BUCKET_BYTES + BUCKET_RECORDS + (number & (WAYS - 1)) * RECORD_BYTES
+
+
+@shared
+def _is_done(pool, stream):  # type: ignore[no-untyped-def]
+    """Is nothing in this stream needed any more? Its record is another's, settled, or the server has every byte."""
+    record = record_at(pool, u64(stream + S_OWNER) - 1)
+    if u32(record + FLOW_BIRTH) != u64(stream + S_BIRTH):
+        return True
+    word = u64(record + FLOW_WORD)
+    if state_of(word) != OPEN:
+        return True
+    acked = sequence_difference(u32(record + FLOW_ACKED), u64(stream + S_BASE))
+    count = u64(stream + S_RANGES)
+    end = u64(stream + S_RANGE + 16 * (count - 1) + 8) if count else 0
+    unread = sequence_difference(free_end_of(word), u64(stream + S_BASE)) < end
+    return acked >= end and not unread
+
+
+@shared
+def free_stream(pool, stream):  # type: ignore[no-untyped-def]
+    """Give the stream and its block back."""
+    if u64(stream + S_LARGE):
+        count = u64(pool + POOL_LARGE_FREE_COUNT)
+        put64(u64(pool + POOL_LARGE_FREE) + 8 * count, u64(stream + S_LARGE) - 1)
+        put64(pool + POOL_LARGE_FREE_COUNT, count + 1)
+        put64(stream + S_LARGE, 0)
+    if u64(stream + S_OWNER):
+        put64(stream + S_OWNER, 0)
+        count = u64(pool + POOL_FREE_COUNT)
+        put64(u64(pool + POOL_FREE) + 8 * count, (stream - u64(pool + POOL_STREAMS)) // STREAM_BYTES)
+        put64(pool + POOL_FREE_COUNT, count + 1)
+    return 0
+
+
+@shared
+def _turn_hand(pool):  # type: ignore[no-untyped-def]
+    """Take back what is done among the next HAND_STEPS streams."""
+    hand, count = u64(pool + POOL_HAND), u64(pool + POOL_STREAM_COUNT)
+    for _ in range(HAND_STEPS):
+        hand = hand + 1 if hand + 1 < count else 0
+        stream = u64(pool + POOL_STREAMS) + hand * STREAM_BYTES
+        if u64(stream + S_OWNER) and _is_done(pool, stream):
+            free_stream(pool, stream)
+    put64(pool + POOL_HAND, hand)
+    return 0
+
+
+@shared
+def take_stream(pool, number, birth, base):  # type: ignore[no-untyped-def]
+    """An empty stream for the flow `number`, its first byte being sequence number `base`. Returns: its index + 1, or 0."""
+    if u64(pool + POOL_FREE_COUNT) == 0:
+        _turn_hand(pool)
+        if u64(pool + POOL_FREE_COUNT) == 0:
+            return 0
+    count = u64(pool + POOL_FREE_COUNT) - 1
+    put64(pool + POOL_FREE_COUNT, count)
+    index = u64(u64(pool + POOL_FREE) + 8 * count)
+    stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
+    put64(stream + S_OWNER, number + 1)
+    put64(stream + S_BIRTH, birth)
+    put64(stream + S_BASE, base)
+    put64(stream + S_FIN, NO_FIN)
+    put64(stream + S_RANGES, 0)
+    put64(stream + S_DATA, stream + S_INLINE)
+    put64(stream + S_CAPACITY, STREAM_INLINE)
+    put64(stream + S_LARGE, 0)
+    put64(stream + S_UNIT, NO_UNIT)
+    return index + 1
+
+
+@shared
+def find_stream(pool, index, number, birth):  # type: ignore[no-untyped-def]
+    """The address of stream `index` - 1 if it still is this flow's, or 0."""
+    if index < 1 or index > u64(pool + POOL_STREAM_COUNT):
+        return 0
+    stream = u64(pool + POOL_STREAMS) + (index - 1) * STREAM_BYTES
+    if u64(stream + S_OWNER) != number + 1 or u64(stream + S_BIRTH) != birth:
+        return 0
+    return stream
+
+
+@shared
+def _grow(pool, stream):  # type: ignore[no-untyped-def]
+    """Move the bytes into a large block. Returns 1, or 0 when none is left."""
+    if u64(stream + S_LARGE):
+        return 0
+    count = u64(pool + POOL_LARGE_FREE_COUNT)
+    if count == 0:
+        _turn_hand(pool)
+        count = u64(pool + POOL_LARGE_FREE_COUNT)
+        if count == 0:
+            return 0
+    index = u64(u64(pool + POOL_LARGE_FREE) + 8 * (count - 1))
+    put64(pool + POOL_LARGE_FREE_COUNT, count - 1)
+    data = u64(pool + POOL_LARGE) + index * LARGE_BYTES
+    move(data, u64(stream + S_DATA), u64(stream + S_CAPACITY))
+    put64(stream + S_DATA, data)
+    put64(stream + S_CAPACITY, LARGE_BYTES)
+    put64(stream + S_LARGE, index + 1)
+    return 1
+
+
+@shared
+def forget_before(stream, offset):  # type: ignore[no-untyped-def]
+    """Drop the bytes before `offset`, which becomes the base."""
+    if offset <= 0:
+        return 0
+    count, kept, end = u64(stream + S_RANGES), 0, 0
+    for number in range(RANGE_LIMIT):
+        if number >= count:
+            break
+        place = stream + S_RANGE + 16 * number
+        start, stop = u64(place), u64(place + 8)
+        if stop > offset:
+            put64(stream + S_RANGE + 16 * kept, max(start, offset) - offset)
+            put64(stream + S_RANGE + 16 * kept + 8, stop - offset)
+            kept, end = kept + 1, stop
+    if end > offset:
+        move(u64(stream + S_DATA), u64(stream + S_DATA) + offset, end - offset)
+    put64(stream + S_RANGES, kept)
+    put64(stream + S_BASE, (u64(stream + S_BASE) + offset) & 0xFFFFFFFF)
+    if u64(stream + S_FIN) != NO_FIN:
+        put64(stream + S_FIN, u64(stream + S_FIN) - offset)
+    return 0
+
+
+@shared
+def is_same_so_far(stream, offset, p, size):  # type: ignore[no-untyped-def]
+    """Do the bytes at p agree with those kept at the same place?"""
+    count = u64(stream + S_RANGES)
+    for number in range(RANGE_LIMIT):
+        if number >= count:
+            break
+        place = stream + S_RANGE + 16 * number
+        low, high = max(u64(place), offset), min(u64(place + 8), offset + size)
+        if low < high and not same(u64(stream + S_DATA) + low, p + low - offset, high - low):
+            return False
+    return True
+
+
+@shared
+def put_bytes(pool, stream, offset, p, size):  # type: ignore[no-untyped-def]
+    """Keep `size` bytes at `offset` from the base.
+
+    Returns: STORED; CONFLICT (other bytes are kept there: nothing changes); OUTSIDE (does not fit, or too many pieces);
+        NO_MEMORY.
+    Bounds: RANGE_LIMIT ranges; one copy.
+    """
+    if size <= 0:
+        return STORED
+    if offset < 0 or offset + size > LARGE_BYTES:
+        return OUTSIDE
+    if not is_same_so_far(stream, offset, p, size):
+        return CONFLICT
+    count = u64(stream + S_RANGES)
+    start, end, first, behind = offset, offset + size, count, count
+    for number in range(RANGE_LIMIT):  # ranges first..behind-1 touch the new one and become one with it
+        if number >= count:
+            break
+        place = stream + S_RANGE + 16 * number
+        if u64(place + 8) >= offset and first == count:
+            first = number
+        if u64(place) > offset + size:
+            behind = number
+            break
+    if first > behind:
+        first = behind
+    merged = behind - first
+    if merged == 0 and count == RANGE_LIMIT:
+        return OUTSIDE
+    if offset + size > u64(stream + S_CAPACITY) and _grow(pool, stream) == 0:
+        return NO_MEMORY
+    if merged:
+        start = min(start, u64(stream + S_RANGE + 16 * first))
+        end = max(end, u64(stream + S_RANGE + 16 * (behind - 1) + 8))
+    move(stream + S_RANGE + 16 * (first + 1), stream + S_RANGE + 16 * behind, 16 * (count - behind))
+    put64(stream + S_RANGE + 16 * first, start)
+    put64(stream + S_RANGE + 16 * first + 8, end)
+    put64(stream + S_RANGES, count - merged + 1)
+    move(u64(stream + S_DATA) + offset, p, size)
+    return STORED
+
+
+@shared
+def contiguous_end(stream, offset):  # type: ignore[no-untyped-def]
+    """Up to where the bytes from `offset` on are here without a hole; `offset` itself if its byte is missing."""
+    count = u64(stream + S_RANGES)
+    for number in range(RANGE_LIMIT):
+        if number >= count:
+            break
+        place = stream + S_RANGE + 16 * number
+        if u64(place) <= offset and offset < u64(place + 8):
+            return u64(place + 8)
+    return offset

@@ -1,0 +1,283 @@
+"""In line between two interfaces: the tables, the cable, `steer`, and what the packet process needs of them.
+
+The control process attaches; the packet process maps (`RingMemory`, `open_wire`). Links and tables are pinned, so that
+both may die at any moment without the packets noticing.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import os
+import secrets
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from penstock.errors import PenstockError
+from penstock.compile.ebpf import build
+from penstock.kernel import bpf, tables
+from penstock.kernel.cable import cable_instructions
+from penstock.kernel.primitives import Map
+from penstock.kernel.steer import steer
+from penstock.line.pins import Pins
+
+SIDES = ("ingress", "egress")
+TABLES = (tables.flows, tables.control, tables.pulse, tables.counters, tables.scratch, tables.subscribers)
+PROMISCUOUS = 0x100  # IFF_PROMISC
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
+SEND_BUFFER_BYTES = 1 << 23
+
+
+class LineError(PenstockError):
+    """The interfaces cannot be used; the text names the cure."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two interfaces in line."""
+
+    ingress: str
+    egress: str
+
+    def ifindex(self, side: str) -> int:
+        """The number of one side's interface. Raises LineError."""
+        name = self.ingress if side == "ingress" else self.egress
+        try:
+            return socket.if_nametoindex(name)
+        except OSError:
+            known = ", ".join(name for _, name in socket.if_nameindex())
+            raise LineError(f"no interface {name} here; there are: {known}") from None
+
+    def peer(self, side: str) -> int:
+        """The number of the other side's interface."""
+        return self.ifindex("egress" if side == "ingress" else "ingress")
+
+
+def check_kernel() -> None:
+    """Raise LineError on a kernel without tcx."""
+    version = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    if version < (6, 6):
+        raise LineError(f"Linux {os.uname().release} is too old: tcx needs 6.6 (Debian 12: linux-image from backports)")
+
+
+# ---- cable ------------------------------------------------------------------------------------------------------------
+def _is_live(link: int, ifindex: int) -> bool:
+    """Does the pinned link still hang on this interface? (It survives its interface, without effect.)"""
+    return bpf.link_ifindex(link) == ifindex
+
+
+def _attach(pins: Pins, name: str, program: int, ifindex: int, first: bool) -> None:
+    """Attach a program under a pinned link, or put it behind the link that is there."""
+    link = pins.open(name)
+    if link is not None:
+        if _is_live(link, ifindex):
+            bpf.update_link(link, program)
+            os.close(link)
+            return
+        os.close(link)
+        pins.remove(name)
+    link = bpf.attach_tcx(program, ifindex, first)
+    bpf.pin(link, str(pins.directory / name))
+    os.close(link)
+
+
+def _set_promiscuous(ifindex: int, on: bool) -> None:
+    """An interface in line takes frames for everybody, and is up."""
+    with IPRoute() as route:
+        link = route.get_links(ifindex)[0]
+        flags = link["flags"]
+        wanted = flags | PROMISCUOUS if on else flags & ~PROMISCUOUS
+        route.link("set", index=ifindex, flags=wanted, change=PROMISCUOUS)
+        if on:
+            route.link("set", index=ifindex, state="up")
+
+
+def _silence(name: str) -> None:
+    """The box says nothing of its own in line: no IPv6 address, no neighbour or router discovery."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+
+
+def raise_cable(pair: Pair, pins: Pins) -> None:
+    """Lay the cable: whatever comes in on one side leaves on the other."""
+    check_kernel()
+    pins.make()
+    for side, name in zip(SIDES, (pair.ingress, pair.egress), strict=True):
+        program = bpf.load_instructions("cable", cable_instructions(pair.peer(side)))
+        _silence(name)
+        _set_promiscuous(pair.ifindex(side), True)
+        _attach(pins, f"cable_{side}", program, pair.ifindex(side), False)
+        os.close(program)
+
+
+def lower_cable(pair: Pair, pins: Pins) -> bool:
+    """Take everything away: nothing crosses any more. Returns whether there was something."""
+    if not pins.directory.exists():
+        return False
+    for side in SIDES:
+        for kind in ("steer", "cable"):
+            pins.remove(f"{kind}_{side}")
+        with contextlib.suppress(LineError, IndexError):
+            _set_promiscuous(pair.ifindex(side), False)
+    pins.remove_all()
+    return True
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------------
+def open_tables(pins: Pins, capacity: int, workers: int) -> bool:
+    """Open the pinned tables, or create and pin them. `capacity`: flows, a power of two. Returns whether they are new.
+
+    Tables of another size are replaced: their flows then count as midstream.
+    """
+    tables.flows.entries = capacity // tables.WAYS
+    rings = max(workers, 1)
+    shape = struct.pack("<II", capacity, rings)
+    marker = pins.tables / f"shape-{shape.hex()}"
+    is_new = pins.open_table("flows") is None or not marker.exists()
+    if is_new and pins.tables.exists():
+        for path in pins.tables.iterdir():
+            path.unlink()
+    pins.make()
+    for table in TABLES:
+        _open_table(pins, table)
+    ring_fds = [_open_ring(pins, number) for number in range(rings)]
+    tables.rings.fd = pins.open_table("rings") or -1
+    if tables.rings.fd < 0:
+        bpf.create_map(tables.rings, ring_fds[0])
+        for number, fd in enumerate(ring_fds):
+            bpf.update_element(tables.rings.fd, struct.pack("<I", number), struct.pack("<I", fd))
+        bpf.pin(tables.rings.fd, str(pins.tables / "rings"))
+    if is_new:
+        bpf.pin(tables.control.fd, str(marker))  # bpffs holds no plain files: the name is what counts
+    for fd in ring_fds:
+        os.close(fd)
+    return is_new
+
+
+def _open_table(pins: Pins, table: Map) -> None:
+    fd = pins.open_table(table.name)
+    if fd is None:
+        bpf.create_map(table)
+        bpf.pin(table.fd, str(pins.tables / table.name))
+    else:
+        table.fd = fd
+
+
+def _open_ring(pins: Pins, number: int) -> int:
+    fd = pins.open_table(f"ring_{number}")
+    if fd is None:
+        fd = bpf.create_ring(tables.RING_BYTES)
+        bpf.pin(fd, str(pins.tables / f"ring_{number}"))
+    return fd
+
+
+class Control:
+    """The control table: the switch, the ports, the prefix lengths."""
+
+    def __init__(self) -> None:
+        self.memory = bpf.map_memory(tables.control)
+
+    def word(self, offset: int) -> int:
+        return int(struct.unpack_from("<Q", self.memory, offset)[0])
+
+    def set_word(self, offset: int, value: int) -> None:
+        struct.pack_into("<Q", self.memory, offset, value)
+
+    @property
+    def is_on(self) -> bool:
+        """Is `steer` asked at all?"""
+        return self.word(tables.CONTROL_EPOCH) & 1 == 1
+
+    def switch(self, on: bool) -> bool:
+        """The emergency switch. Bytes that pass while it is off are unread: the epoch tells flows so. Returns whether
+        it changed."""
+        epoch = self.word(tables.CONTROL_EPOCH)
+        if (epoch & 1 == 1) == on:
+            return False
+        self.set_word(tables.CONTROL_EPOCH, epoch + 1)
+        return True
+
+    def renew(self) -> None:
+        """Start a new epoch: what passed before was unread."""
+        epoch = self.word(tables.CONTROL_EPOCH)
+        self.set_word(tables.CONTROL_EPOCH, epoch + 2 if epoch & 1 else epoch + 1)
+
+    def set_ports(self, ports: bytes) -> None:
+        """A bit per TCP port that is judged."""
+        self.memory[tables.CONTROL_PORTS : tables.CONTROL_PORTS + 8192] = ports
+
+
+def attach_steer(pair: Pair, pins: Pins) -> bool:
+    """Put `steer` in front of the cable on both sides. Returns whether it was not attached before."""
+    program = build(steer)
+    key = _hash_key(pins)
+    was_absent = False
+    for side in SIDES:
+        constants = {
+            "bucket_mask": tables.flows.entries - 1,
+            "ring_mask": _ring_count(pins) - 1,
+            "peer_ifindex": pair.peer(side),
+            "from_client": 1 if side == "ingress" else 0,
+            "hash_key": key,
+        }
+        fd = bpf.load_program(program, constants)
+        link = pins.open(f"steer_{side}")
+        if link is None or not _is_live(link, pair.ifindex(side)):
+            was_absent = True
+        _attach(pins, f"steer_{side}", fd, pair.ifindex(side), True)
+        os.close(fd)
+    return was_absent
+
+
+def detach_steer(pins: Pins) -> None:
+    """Take `steer` away and leave the cable."""
+    for side in SIDES:
+        pins.remove(f"steer_{side}")
+
+
+def _ring_count(pins: Pins) -> int:
+    return sum(1 for path in pins.tables.iterdir() if path.name.startswith("ring_"))
+
+
+def _hash_key(pins: Pins) -> int:
+    """The secret of the flow table's hash: drawn once for a table, kept in it."""
+    control = Control()
+    key = control.word(tables.CONTROL_HASH_KEY)
+    if key == 0:
+        key = secrets.randbits(63) | 1
+        control.set_word(tables.CONTROL_HASH_KEY, key)
+    return key
+
+
+# ---- what the packet process maps -------------------------------------------------------------------------------------
+class RingMemory:
+    """A ring buffer's memory: consumer page, producer page, data twice, end to end at `address`."""
+
+    def __init__(self, fd: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        page, size = mmap.PAGESIZE, 2 * tables.RING_BYTES
+        read_write, read = mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ
+        fixed = mmap.MAP_SHARED | 0x10  # MAP_FIXED
+        base = libc.mmap(None, 2 * page + size, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        first = libc.mmap(base, page, read_write, fixed, fd, 0)
+        second = libc.mmap(base + page, page + size, read, fixed, fd, page)
+        if first != base or second != base + page:
+            raise LineError(f"the ring buffer cannot be mapped: {os.strerror(ctypes.get_errno())}")
+        self.address: int = base
+        self.fd = fd
+
+
+def open_wire(ifindex: int) -> socket.socket:
+    """A packet socket that sends on one interface and receives nothing; each frame behind a virtio-net header."""
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    wire.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    with contextlib.suppress(OSError):
+        wire.setsockopt(socket.SOL_SOCKET, 32, SEND_BUFFER_BYTES)
+    name = socket.if_indextoname(ifindex)
+    wire.bind((name, 0))
+    return wire

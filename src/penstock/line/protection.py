@@ -1,0 +1,51 @@
+"""Who is protected, as the kernel needs to know it: prefix → flags, one hash table over at most eight prefix lengths."""
+
+import struct
+from collections.abc import Iterable
+
+from penstock.kernel import bpf, tables
+from penstock.line.inline import Control
+
+Prefix = tuple[int, bytes, int, int]
+"""Scope, 16-byte address (IPv4 as ::ffff:a.b.c.d), bits of it that count, SUBSCRIBER_* flags."""
+
+
+def _key(scope: int, address: bytes, bits: int) -> bytes:
+    return struct.pack("<II", scope, bits) + address
+
+
+def _mask(bits: int) -> bytes:
+    return ((1 << 128) - (1 << (128 - bits))).to_bytes(16, "big")
+
+
+def set_protection(control: Control, prefixes: Iterable[Prefix]) -> int:
+    """Make the kernel's table agree with `prefixes`. Returns how many entries changed.
+
+    New entries are there before their length is looked up, and a length is given up before its entries go: at no moment
+    does the kernel miss a subscriber of both the old and the new set.
+    """
+    wanted = {_key(scope, address, bits): struct.pack("<Q", flags) for scope, address, bits, flags in prefixes}
+    lengths = sorted({struct.unpack_from("<I", key, 4)[0] for key in wanted}, reverse=True)
+    if len(lengths) > tables.PREFIX_LIMIT:
+        raise ValueError(f"{len(lengths)} prefix lengths, at most {tables.PREFIX_LIMIT}")
+    fd, changed = tables.subscribers.fd, 0
+    present = set(bpf.read_keys(fd, tables.SUBSCRIBER_KEY_BYTES))
+    for key, value in wanted.items():
+        if key not in present or bpf.read_element(fd, key, 8) != value:
+            bpf.update_element(fd, key, value)
+            changed += 1
+    _set_lengths(control, lengths)
+    for key in present - set(wanted):
+        bpf.delete_element(fd, key)
+        changed += 1
+    control.set_word(tables.CONTROL_GENERATION, control.word(tables.CONTROL_GENERATION) + 1)
+    return changed
+
+
+def _set_lengths(control: Control, lengths: list[int]) -> None:
+    old = control.word(tables.CONTROL_PREFIXES)
+    for number, bits in enumerate(lengths):
+        at = tables.CONTROL_LENGTHS + number * tables.PREFIX_BYTES
+        control.memory[at : at + tables.PREFIX_BYTES] = struct.pack("<Q", bits) + _mask(bits)
+    if len(lengths) != old:
+        control.set_word(tables.CONTROL_PREFIXES, len(lengths))

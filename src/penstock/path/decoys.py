@@ -1,0 +1,65 @@
+"""Segments that the server would discard: dropped here too, and not remembered.
+
+An evader sends them to make us read other bytes than the server does. The fixed byte keeps that from being a bypass; this
+file keeps his *allowed* sites working. Each test is a cheap comparison with what the handshake said.
+RFC 9293 3.10.7.4 (ACK), RFC 2385 (MD5), RFC 7323 5 (PAWS).
+"""
+
+from penstock.compile.memory import shared, u8, u16, u32
+from penstock.flow.record import sequence_difference
+from penstock.kernel import reasons as r
+from penstock.kernel.tables import (
+    FLOW_FLAGS,
+    FLOW_TSVAL,
+    FLOW_TTL,
+    HAS_MD5,
+    HAS_TIMESTAMPS,
+    UP_FLAGS,
+    UP_HEAD,
+    UP_L4,
+    UP_PAYLOAD,
+    UP_TTL,
+)
+from penstock.path.refusal import find_timestamps
+from penstock.wire.checksum import WRONG
+from penstock.wire.headers import ACK
+
+MD5_OPTION = 19
+TTL_SLACK = 3  # routes change by a hop or two; a decoy must die before the server, so it is far lower
+
+
+@shared
+def _has_md5(u):  # type: ignore[no-untyped-def]
+    """Does the packet carry an MD5 signature option? Bounds: 40 bytes of options."""
+    at, end = u + UP_HEAD + u32(u + UP_L4) + 20, u + UP_HEAD + u32(u + UP_PAYLOAD)
+    for _ in range(40):
+        if at + 1 >= end or u8(at) == 0:
+            return False
+        if u8(at) == MD5_OPTION:
+            return True
+        step = 1 if u8(at) == 1 else u8(at + 1)
+        if step < 1:
+            return False
+        at += step
+    return False
+
+
+@shared
+def find_decoy(u, record, checksum):  # type: ignore[no-untyped-def]
+    """Why the server would discard this segment of the client, or 0."""
+    if checksum == WRONG:
+        return r.BAD_CHECKSUM
+    if u32(u + UP_FLAGS) & ACK == 0:
+        return r.NO_ACK_FLAG
+    if record == 0:
+        return 0
+    flags = u32(record + FLOW_FLAGS)
+    if flags & HAS_MD5 == 0 and _has_md5(u):
+        return r.MD5_OPTION
+    if flags & HAS_TIMESTAMPS:
+        stamps = find_timestamps(u)
+        if stamps and sequence_difference(stamps >> 32 & 0xFFFFFFFF, u32(record + FLOW_TSVAL)) < 0:
+            return r.OLD_TIMESTAMP
+    if u32(u + UP_TTL) + TTL_SLACK < u16(record + FLOW_TTL):
+        return r.LOW_TTL
+    return 0

@@ -1,0 +1,124 @@
+"""The packet process: maps the tables, compiles or loads `serve`, starts the workers, then only waits for orders.
+
+Started by the control process with its standing in JSON as only argument and a pipe as standard input: each line names a
+snapshot to map, and its end means stop. It answers on standard output: `ready`, and `taken N` for each snapshot. The
+workers need neither the interpreter nor its lock once they run.
+"""
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import int64
+
+from penstock.compile.native import kernel
+from penstock.kernel import bpf, tables
+from penstock.line.inline import Pair, RingMemory, open_wire
+from penstock.line.pins import Pins
+from penstock.path import layout
+from penstock.path.memory import SharedMemory, WorkerMemory
+from penstock.path.worker import serve
+from penstock.policy.snapshot import Snapshot
+
+TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
+
+
+class Engine:
+    """The workers of one interface pair."""
+
+    def __init__(self, standing: dict[str, Any]) -> None:
+        self.pair = Pair(standing["ingress"], standing["egress"])
+        self.shared = SharedMemory(standing["workers"], standing["shared_fd"])
+        self.pins = Pins(self.pair.ingress, self.pair.egress, Path(standing["root"]))
+        tables.flows.entries = standing["capacity"] // tables.WAYS
+        self.maps = {}
+        for table in (tables.flows, tables.control, tables.pulse):
+            fd = self.pins.open_table(table.name)
+            if fd is None:
+                raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
+            table.fd = fd
+            self.maps[table.name] = np.frombuffer(bpf.map_memory(table), np.uint8)
+        self.options = standing["options"]
+        self.snapshot: Snapshot | None = None
+        self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
+        self.workers = [self._make_worker(number) for number in range(standing["workers"])]
+        self.threads: list[threading.Thread] = []
+
+    def _address(self, name: str) -> int:
+        return int(self.maps[name].ctypes.data)
+
+    def _make_worker(self, number: int) -> WorkerMemory:
+        ring_fd = self.pins.open_table(f"ring_{number}")
+        if ring_fd is None:
+            raise SystemExit(f"ring {number} is not pinned")
+        ring = RingMemory(ring_fd)
+        memory = WorkerMemory(self._address("flows"), self._address("control"), self.shared.block(number))
+        memory.set(layout.W_RING, ring.address)
+        memory.set(layout.W_RING_FD, ring.fd)
+        memory.set(layout.W_RING_MASK, tables.RING_BYTES - 1)
+        memory.set(layout.W_PULSE, self._address("pulse") + number * tables.PULSE_BYTES)
+        memory.set(layout.W_CLIENT_FD, self.wires[0].fileno())
+        memory.set(layout.W_SERVER_FD, self.wires[1].fileno())
+        memory.set(layout.W_OPTIONS, self.options)
+        orders = self.shared.orders(number)
+        orders[layout.ORDER_STOP // 8] = 0
+        orders[layout.ORDER_TAKEN // 8] = -1
+        return memory
+
+    def take(self, path: Path) -> None:
+        """Map a snapshot and have every worker take it, then unmap the one before."""
+        snapshot, old = Snapshot.open(path), self.snapshot
+        for number in range(self.shared.workers):
+            orders = self.shared.orders(number)
+            orders[layout.ORDER_SNAPSHOT // 8] = snapshot.address
+            orders[layout.ORDER_NAMES // 8] = snapshot.names_address
+            orders[layout.ORDER_GENERATION // 8] = snapshot.generation
+        self.snapshot = snapshot
+        end = time.monotonic() + TAKE_S
+        while self.threads and time.monotonic() < end:
+            taken = [int(self.shared.orders(n)[layout.ORDER_TAKEN // 8]) for n in range(self.shared.workers)]
+            if all(generation == snapshot.generation for generation in taken):
+                break
+            time.sleep(0.001)
+        if old is not None:
+            old.close()
+
+    def start(self) -> None:
+        """Start the workers: each enters compiled code and stays there."""
+        compiled = kernel(serve)
+        compiled.compile((int64,))
+        for memory in self.workers:
+            thread = threading.Thread(target=compiled, args=(memory.address,), daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop the workers in order."""
+        for number in range(self.shared.workers):
+            self.shared.orders(number)[layout.ORDER_STOP // 8] = 1
+        for thread in self.threads:
+            thread.join(1.0)
+
+
+def main() -> int:
+    """Run until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the control process decides; its end closes our input
+    engine = Engine(json.loads(sys.argv[1]))
+    engine.take(Path(sys.stdin.readline().strip()))
+    engine.start()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        engine.take(Path(line.strip()))
+        print(f"taken {engine.snapshot.generation if engine.snapshot else 0}", flush=True)
+    engine.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The memory of one worker: where everything is that the path needs, as offsets of 64-bit words in its block.
+
+The control side fills the block before the worker starts and changes nothing in it afterwards; what changes while it
+runs (snapshot, stop) stands in the *orders*, which the worker reads once per batch.
+"""
+
+from penstock.policy.judge import OUT_BYTES
+
+# ---- the worker's block -----------------------------------------------------------------------------------------------
+W_POOL = 400  # POOL_BYTES of flow.stream
+W_FLOWS, W_CONTROL, W_PULSE, W_BUCKET_MASK = 0, 8, 16, 24
+W_RING, W_RING_MASK = 32, 40  # consumer page, producer page, data (mapped twice, end to end)
+W_CLIENT_FD, W_SERVER_FD, W_RING_FD = 48, 56, 64  # packet sockets towards each side (-1: replay), the ring's descriptor
+W_SNAPSHOT, W_NAMES = 136, 144
+W_EVENTS, W_COUNTERS, W_HISTOGRAM, W_ORDERS = 152, 160, 168, 176
+W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
+    184,
+    192,
+    200,
+    208,
+)  # scratch: a hello put together, a frame, an answer, a msghdr
+W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
+W_FRAGMENTS, W_SIGHT = 248, 392  # ...; a record and a reader's state for what is judged on sight
+W_JUDGED = 256  # what `judge` said last: OUT_BYTES
+W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
+WORKER_BYTES = 512
+
+# W_OPTIONS
+ALL_REQUESTS, TRUST_CHECKSUMS = 1, 2
+
+# ---- what read_unit found ---------------------------------------------------------------------------------------------
+UNIT_J, UNIT_F, UNIT_HOST, UNIT_HOST_BYTES = W_UNIT, W_UNIT + 8, W_UNIT + 16, W_UNIT + 24
+UNIT_REASON, UNIT_DETAIL, UNIT_PROTO, UNIT_VERSION = W_UNIT + 32, W_UNIT + 40, W_UNIT + 48, W_UNIT + 56
+UNIT_ALLOWED, UNIT_IS_HEAD = W_UNIT + 64, W_UNIT + 72
+
+# ---- orders: shared with the control side -----------------------------------------------------------------------------
+ORDER_STOP, ORDER_GENERATION, ORDER_SNAPSHOT, ORDER_NAMES, ORDER_TAKEN = 0, 8, 16, 24, 32
+ORDER_BYTES = 64
+
+SIGHT_BYTES = 1024
+
+# ---- scratch sizes ----------------------------------------------------------------------------------------------------
+FRAME_BYTES = 65536 + 256
+ANSWER_BYTES = 8192
+MESSAGE_BYTES = 256
+
+# ---- histogram of the verdict's own time ------------------------------------------------------------------------------
+HISTOGRAM_STEP_NS = 500
+HISTOGRAM_BUCKETS = 256  # the last one: later than 127.5 us
+""" ring record -> send """
+
+# ---- protocols of events ----------------------------------------------------------------------------------------------
+PROTO_HTTP, PROTO_TLS, PROTO_TCP = 0, 1, 2
+PROTO_NAMES = ("http", "tls", "tcp")

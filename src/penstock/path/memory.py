@@ -1,0 +1,114 @@
+"""The memory that a worker needs, laid out once before it starts. Ordinary Python; nothing here runs afterwards.
+
+`SharedMemory` is what the control process reads too: orders, counters, histogram and events, one block per worker.
+"""
+
+import mmap
+import os
+import secrets
+from typing import Any
+
+import numpy as np
+
+from penstock.compile.memory import CHECKED, allow
+from penstock.flow import stream
+from penstock.path import layout
+from penstock.path.events import EVENTS_BYTES
+from penstock.kernel.reasons import REASON_COUNT
+
+PAGE_BYTES = 4096
+ORDERS_OFF, COUNTERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096, 8192
+BLOCK_BYTES = (EVENTS_OFF + EVENTS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+assert COUNTERS_OFF + 8 * REASON_COUNT <= HISTOGRAM_OFF
+assert HISTOGRAM_OFF + 8 * layout.HISTOGRAM_BUCKETS <= EVENTS_OFF
+
+
+class SharedMemory:
+    """Memory of `workers` blocks that two processes map; `fd` is handed from one to the other."""
+
+    def __init__(self, workers: int, fd: int | None = None) -> None:
+        self.workers = workers
+        if fd is None:
+            fd = os.memfd_create("penstock", os.MFD_CLOEXEC)
+            os.truncate(fd, workers * BLOCK_BYTES)
+        self.fd = fd
+        self._map = mmap.mmap(fd, workers * BLOCK_BYTES)
+        self.bytes = np.frombuffer(self._map, np.uint8)
+        self.address = int(self.bytes.ctypes.data)
+
+    def block(self, worker: int) -> int:
+        """The address of a worker's block in this process."""
+        return self.address + worker * BLOCK_BYTES
+
+    def words(self, worker: int, offset: int, count: int) -> Any:
+        """`count` 64-bit words at an offset of a worker's block."""
+        start = worker * BLOCK_BYTES + offset
+        return self.bytes[start : start + 8 * count].view(np.int64)
+
+    def orders(self, worker: int) -> Any:
+        """The worker's orders as words (layout.ORDER_* / 8)."""
+        return self.words(worker, ORDERS_OFF, layout.ORDER_BYTES // 8)
+
+
+class WorkerMemory:
+    """One worker's block and everything that it points to; `address` is what `serve` and `step` get."""
+
+    def __init__(
+        self,
+        flows_address: int,
+        control_address: int,
+        block: int,
+        *,
+        stream_count: int = stream.STREAM_COUNT,
+        large_count: int = stream.LARGE_COUNT,
+    ) -> None:
+        self._kept: list[Any] = []
+        self.block = self._room(layout.WORKER_BYTES).view(np.int64)
+        self.address = int(self.block.ctypes.data)
+        self.set(layout.W_CONTROL, control_address)
+        self.set(layout.W_ORDERS, block + ORDERS_OFF)
+        self.set(layout.W_COUNTERS, block + COUNTERS_OFF)
+        self.set(layout.W_HISTOGRAM, block + HISTOGRAM_OFF)
+        self.set(layout.W_EVENTS, block + EVENTS_OFF)
+        self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))
+        self.set(layout.W_FRAME, self._place(layout.FRAME_BYTES))
+        self.set(layout.W_ANSWER, self._place(layout.ANSWER_BYTES))
+        self.set(layout.W_MESSAGE, self._place(layout.MESSAGE_BYTES))
+        self.set(layout.W_SIGHT, self._place(layout.SIGHT_BYTES))
+        self.set(layout.W_SECRET, secrets.randbits(62))
+        self.set(layout.W_CLIENT_FD, -1)
+        self.set(layout.W_SERVER_FD, -1)
+        self._make_pool(flows_address, stream_count, large_count)
+
+    def _room(self, size: int) -> Any:
+        room = np.zeros(size, np.uint8)
+        self._kept.append(room)
+        if CHECKED:
+            allow(int(room.ctypes.data), int(room.ctypes.data) + size)
+        return room
+
+    def _place(self, size: int) -> int:
+        return int(self._room(size).ctypes.data)
+
+    def _make_pool(self, flows_address: int, stream_count: int, large_count: int) -> None:
+        pool = layout.W_POOL
+        self.set(pool + stream.POOL_FLOWS, flows_address)
+        self.set(pool + stream.POOL_STREAMS, self._place(stream_count * stream.STREAM_BYTES))
+        self.set(pool + stream.POOL_STREAM_COUNT, stream_count)
+        self.set(pool + stream.POOL_LARGE, self._place(large_count * stream.LARGE_BYTES))
+        for count, where, number in (
+            (stream_count, stream.POOL_FREE, stream.POOL_FREE_COUNT),
+            (large_count, stream.POOL_LARGE_FREE, stream.POOL_LARGE_FREE_COUNT),
+        ):
+            free = self._room(8 * count).view(np.int64)
+            free[:] = np.arange(count)[::-1]
+            self.set(pool + where, int(free.ctypes.data))
+            self.set(pool + number, count)
+
+    def set(self, offset: int, value: int) -> None:
+        """Store a word of the block."""
+        self.block[offset // 8] = value
+
+    def word(self, offset: int) -> int:
+        """A word of the block."""
+        return int(self.block[offset // 8])

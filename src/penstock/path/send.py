@@ -1,0 +1,140 @@
+"""To the wire: the client's own packet as it came, or a frame that we authored.
+
+A packet is released from where it lies in the ring, behind a virtio-net header (`struct virtio_net_hdr`, 10 bytes): it
+says where a partial checksum is to be completed and at which size a super-packet is to be cut, exactly as the kernel had
+it. A VLAN tag that the kernel keeps beside the bytes goes back between the addresses and the EtherType. Nothing else
+changes, but for the urgent pointer: a byte marked urgent would leave the stream of some servers and not of others.
+"""
+
+from numba import types
+
+from penstock.compile.memory import INT, be16, move, put8, put16, put32, put64, putbe16, shared, u8, u32, u64
+from penstock.kernel.tables import (
+    UP_GSO_SIZE,
+    UP_HEAD,
+    UP_IS_IPV6,
+    UP_L3,
+    UP_L4,
+    UP_LENGTH,
+    UP_PAYLOAD,
+    UP_PAYLOAD_BYTES,
+    UP_VLAN_PRESENT,
+    UP_VLAN_PROTO,
+    UP_VLAN_TCI,
+)
+from penstock.path.layout import W_CLIENT_FD, W_FRAME, W_MESSAGE, W_SERVER_FD
+from penstock.wire.checksum import BARE, update16, verify_tcp
+from penstock.wire.headers import URG
+
+_sendmsg = types.ExternalFunction("sendmsg", INT(types.intc, INT, types.intc))
+
+NEEDS_CHECKSUM, GSO_TCPV4, GSO_TCPV6, GSO_ECN = 1, 1, 4, 0x80
+CWR = 0x80
+TCP_CHECKSUM, TCP_URGENT = 16, 18
+VNET_BYTES, ADDRESSES_BYTES, TAG_BYTES = 10, 12, 4
+DONT_WAIT, NO_SIGNAL = 0x40, 0x4000
+# W_MESSAGE: struct msghdr (56 bytes), four iovecs, the virtio-net header, a tag.
+IOVECS, VNET, TAG = 64, 128, 144
+
+
+@shared
+def vlan_tag_of(u):  # type: ignore[no-untyped-def]
+    """The tag in the packet's metadata as the wire has it, TPID << 16 | TCI; 0 for none."""
+    if u32(u + UP_VLAN_PRESENT) == 0:
+        return 0
+    tpid = u32(u + UP_VLAN_PROTO)  # the kernel's __be16
+    return ((tpid & 0xFF) << 8 | tpid >> 8 & 0xFF) << 16 | u32(u + UP_VLAN_TCI) & 0xFFFF
+
+
+@shared
+def _add_iovec(w, number, start, size):  # type: ignore[no-untyped-def]
+    place = u64(w + W_MESSAGE) + IOVECS + 16 * number
+    put64(place, start)
+    put64(place + 8, size)
+    return number + 1
+
+
+@shared
+def _send(w, fd, count):  # type: ignore[no-untyped-def]
+    """sendmsg over `count` iovecs. Returns 1 when the wire took the frame."""
+    if fd < 0:
+        return 1  # replay: there is no wire
+    message = u64(w + W_MESSAGE)
+    put64(message, 0)
+    put32(message + 8, 0)
+    put64(message + 16, message + IOVECS)
+    put64(message + 24, count)
+    put64(message + 32, 0)
+    put64(message + 40, 0)
+    put32(message + 48, 0)
+    return 1 if _sendmsg(types.intc(fd), message, types.intc(DONT_WAIT | NO_SIGNAL)) >= 0 else 0
+
+
+@shared
+def _clear_urgent(w, u):  # type: ignore[no-untyped-def]
+    """A copy of the packet without URG, its full checksum following; a partial one does not cover the header yet."""
+    packet, size = u64(w + W_FRAME), u32(u + UP_LENGTH)
+    move(packet, u + UP_HEAD, size)
+    l4 = packet + u32(u + UP_L4)
+    flags, urgent, checksum = be16(l4 + 12), be16(l4 + TCP_URGENT), be16(l4 + TCP_CHECKSUM)
+    put8(l4 + 13, u8(l4 + 13) & ~URG)
+    putbe16(l4 + TCP_URGENT, 0)
+    if u32(u + UP_GSO_SIZE) == 0 and checksum_of(u) != BARE:
+        putbe16(l4 + TCP_CHECKSUM, update16(update16(checksum, flags, flags & ~URG), urgent, 0))
+    return packet
+
+
+@shared
+def checksum_of(u):  # type: ignore[no-untyped-def]
+    """RIGHT, BARE or WRONG: the TCP checksum of the packet. A super-packet's is partial by definition."""
+    if u32(u + UP_GSO_SIZE):
+        return BARE
+    packet, l4 = u + UP_HEAD, u32(u + UP_L4)
+    l3 = packet + u32(u + UP_L3)
+    return verify_tcp(l3, packet + l4, u32(u + UP_PAYLOAD) + u32(u + UP_PAYLOAD_BYTES) - l4, u32(u + UP_IS_IPV6))
+
+
+@shared
+def send_packet(w, u, to_server, checksum):  # type: ignore[no-untyped-def]
+    """Send the packet at hand on as it came. `checksum`: what `checksum_of` said of it (0 for a fragment).
+
+    Returns: 1; 0 when the wire did not take it.
+    """
+    vnet, packet, size = u64(w + W_MESSAGE) + VNET, u + UP_HEAD, u32(u + UP_LENGTH)
+    l4, gso_size, tag = u32(u + UP_L4), u32(u + UP_GSO_SIZE), vlan_tag_of(u)
+    put64(vnet, 0)
+    put16(vnet + 8, 0)
+    flags = u8(packet + l4 + 13) if checksum else 0
+    if flags & URG:
+        packet = _clear_urgent(w, u)
+    if checksum == BARE:
+        shift = TAG_BYTES if tag else 0
+        put8(vnet, NEEDS_CHECKSUM)
+        if gso_size:
+            kind = GSO_TCPV6 if u32(u + UP_IS_IPV6) else GSO_TCPV4
+            put8(vnet + 1, kind | GSO_ECN if flags & CWR else kind)
+            put16(vnet + 2, u32(u + UP_PAYLOAD) + shift)
+            put16(vnet + 4, gso_size)
+        put16(vnet + 6, l4 + shift)
+        put16(vnet + 8, TCP_CHECKSUM)
+    count = _add_iovec(w, 0, vnet, VNET_BYTES)
+    if tag:
+        place = u64(w + W_MESSAGE) + TAG
+        putbe16(place, tag >> 16)
+        putbe16(place + 2, tag & 0xFFFF)
+        count = _add_iovec(w, count, packet, ADDRESSES_BYTES)
+        count = _add_iovec(w, count, place, TAG_BYTES)
+        count = _add_iovec(w, count, packet + ADDRESSES_BYTES, size - ADDRESSES_BYTES)
+    else:
+        count = _add_iovec(w, count, packet, size)
+    return _send(w, u64(w + W_SERVER_FD) if to_server else u64(w + W_CLIENT_FD), count)
+
+
+@shared
+def send_frame(w, frame, size, to_server):  # type: ignore[no-untyped-def]
+    """Send a frame that we authored, checksums in full. Returns: 1; 0 when the wire did not take it."""
+    vnet = u64(w + W_MESSAGE) + VNET
+    put64(vnet, 0)
+    put16(vnet + 8, 0)
+    count = _add_iovec(w, _add_iovec(w, 0, vnet, VNET_BYTES), frame, size)
+    return _send(w, u64(w + W_SERVER_FD) if to_server else u64(w + W_CLIENT_FD), count)

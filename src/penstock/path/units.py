@@ -1,0 +1,262 @@
+"""One unit of a client's stream: the request, hello, record or chunk header that begins at F.
+
+    bytes from F on → reader → judge → where the next unit begins (J, F), or refuse, or set the flow free
+
+What comes next in a flow is its *mode*, kept in the record:
+
+    START ──hello──► TLS ──second hello──► TLS ──any other record, once the server has the hello──► free
+      │ └─request──► HTTP ◄──────────────────────────────────────────┐
+      │               │ Content-Length (POST, PUT, PATCH): F = J + n │
+      │               ├─► SKIM (a body that some servers read as a request) ──┤
+      │               ├─► CHUNKS (chunk header, chunk, ...) ────────────┘
+      │               └─Upgrade, CONNECT──► TRY (each segment may begin a request)
+      └─neither──► free
+
+RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
+"""
+
+from penstock.compile.memory import put16, put64, shared, u8, u16, u32, u64
+from penstock.flow.record import BODY_LIMIT, sequence_difference
+from penstock.kernel import reasons as r
+from penstock.kernel.tables import FLOW_ACKED, FLOW_LEFT, FLOW_MODE
+from penstock.path.events import EVENT_HAS_ECH
+from penstock.path.hosts import judge_host, judge_spans, tell_allowed
+from penstock.path.layout import (
+    PROTO_HTTP,
+    PROTO_TCP,
+    PROTO_TLS,
+    UNIT_ALLOWED,
+    UNIT_DETAIL,
+    UNIT_F,
+    UNIT_HOST,
+    UNIT_HOST_BYTES,
+    UNIT_IS_HEAD,
+    UNIT_J,
+    UNIT_PROTO,
+    UNIT_REASON,
+    UNIT_VERSION,
+    W_HELLO,
+)
+from penstock.policy.actions import REPORT
+from penstock.request import http_state as hs
+from penstock.request import tls
+from penstock.request.chunked import CHUNK_BYTES, CHUNK_HEADER_END, read_chunk
+from penstock.request.http import read_request
+from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
+
+MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY = range(7)
+WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
+TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
+TLS_HEADER_BYTES = 5
+EARLY_DATA_BYTES = 65536  # before it, application data does not free a flow that offered early data
+
+
+@shared
+def advance(w, judged_end, body_bytes):  # type: ignore[no-untyped-def]
+    """The unit is done: J and F as offsets from its first byte."""
+    put64(w + UNIT_J, judged_end)
+    put64(w + UNIT_F, judged_end + body_bytes)
+    return ADVANCES
+
+
+@shared
+def refuse(w, reason, proto, detail, host, host_bytes):  # type: ignore[no-untyped-def]
+    """The unit is refused: what the answer and the event need."""
+    put64(w + UNIT_REASON, reason)
+    put64(w + UNIT_PROTO, proto)
+    put64(w + UNIT_DETAIL, detail)
+    put64(w + UNIT_HOST, host)
+    put64(w + UNIT_HOST_BYTES, host_bytes)
+    return REFUSES
+
+
+@shared
+def is_tls(p):  # type: ignore[no-untyped-def]
+    """Is the first byte that of a handshake record, or of one that some servers skip before it (alert, cipher change)?"""
+    return u8(p) >= TLS_CHANGE_CIPHER_SPEC and u8(p) <= TLS_HANDSHAKE
+
+
+@shared
+def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
+    """A ClientHello at p. Returns WAITS, ADVANCES (judged and allowed), REFUSES, or FREES (it is none)."""
+    status = tls.read_hello(p, end, state, u64(w + W_HELLO))
+    put64(w + UNIT_VERSION, u64(state + tls.RECORD_VERSION))
+    if status == NEED_MORE:
+        return WAITS
+    if status == NOT_MINE:
+        return FREES
+    if status == BAD:
+        return refuse(w, r.AMBIGUOUS, PROTO_TLS, u64(state + tls.STATUS_DETAIL), p, 0)
+    host, host_bytes = u64(state + tls.HOST_AT), u64(state + tls.HOST_LENGTH)
+    if judge_host(w, u, host, host_bytes) > REPORT:
+        return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
+    flags = EVENT_HAS_ECH if u64(state + tls.FLAGS) & tls.HAS_ECH else 0
+    reported = tell_allowed(w, u, PROTO_TLS, flags, host, host_bytes)
+    put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
+    early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
+    put64(record + FLOW_LEFT, early)
+    put16(record + FLOW_MODE, MODE_TLS)
+    return advance(w, u64(state + tls.HELLO_END), 0)
+
+
+@shared
+def read_tls_flight(w, u, record, p, end, first_seq, state):  # type: ignore[no-untyped-def]
+    """What follows a hello at p: a second hello is judged like the first; any other record frees the flow once the
+    server has acknowledged everything before it."""
+    status = tls.read_flight(p, end, state)
+    if status == NEED_MORE:
+        return WAITS
+    if status == COMPLETE and u64(state + tls.FLAGS) & tls.IS_HELLO:
+        for word in range(0, tls.STATE_BYTES, 8):
+            put64(state + word, 0)
+        outcome = read_tls_hello(w, u, record, p, end, state)
+        if outcome != FREES:
+            return outcome
+    has_hello = sequence_difference(u32(record + FLOW_ACKED), first_seq) >= 0
+    if status == BAD:
+        return FREES if has_hello else WAITS
+    kind, size = u64(state + tls.RECORD_TYPE), u64(state + tls.RECORD_END)
+    put64(w + UNIT_REASON, r.SECOND_FLIGHT)
+    if kind == TLS_CHANGE_CIPHER_SPEC:
+        if p + size > end:
+            return WAITS
+        return advance(w, size, 0)
+    early = u64(record + FLOW_LEFT)
+    if has_hello and not (kind == TLS_APPLICATION_DATA and early > 0):
+        return FREES
+    put64(record + FLOW_LEFT, max(early - size, 0))
+    return advance(w, TLS_HEADER_BYTES, size - TLS_HEADER_BYTES)
+
+
+@shared
+def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
+    """A whole head whose hosts are allowed: tell of them, and say where the next unit begins."""
+    count, reported = u64(state + hs.HOST_COUNT), 0
+    for number in range(hs.HOST_LIMIT):
+        if number >= count and number > 0:
+            break
+        span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
+        size = u64(span + hs.SPAN_BYTES) if count else 0
+        reported |= tell_allowed(w, u, PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), size)
+    put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
+    put64(w + UNIT_ALLOWED, u64(w + UNIT_ALLOWED) + 1)
+    method = state + hs.METHOD_SPAN
+    is_head = u64(method + hs.SPAN_BYTES) == 4 and u8(p + u64(method + hs.SPAN_OFF)) == 72
+    put64(w + UNIT_IS_HEAD, 1 if is_head else 0)
+    head_end, kind, flags = u64(state + hs.HEAD_END), u64(state + hs.BODY_KIND), u64(state + hs.FLAGS)
+    length, left, mode = 0, 0, MODE_HTTP
+    if kind == hs.BODY_LENGTH:
+        length = u64(state + hs.BODY_LENGTH_BYTES)
+    if u16(record + FLOW_MODE) == MODE_TRY or flags & (hs.UPGRADE | hs.CONNECT):
+        length, mode = 0, MODE_TRY
+    elif kind == hs.BODY_CHUNKED:
+        mode = MODE_CHUNK_FIRST
+    elif length and flags & hs.BODY_TRUSTED == 0:
+        mode, left, length = MODE_SKIM, length, 0
+    elif length > BODY_LIMIT:
+        left, length = length - BODY_LIMIT, BODY_LIMIT
+    put16(record + FLOW_MODE, mode)
+    put64(record + FLOW_LEFT, left)
+    return advance(w, head_end, length)
+
+
+@shared
+def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
+    """A request at p. It is refused as soon as one blocked host was read, and allowed only when the head is whole."""
+    status = read_request(p, end, eof, state)
+    if status == NOT_MINE:
+        return FREES
+    refused = judge_spans(w, u, p, state)
+    if refused >= 0:
+        span = state + hs.HOST_SPANS + refused * hs.SPAN_STRIDE
+        return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES))
+    if status == BAD:
+        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p, 0)
+    if status == NEED_MORE:
+        return WAITS
+    if u64(state + hs.HOST_COUNT) == 0 and judge_host(w, u, p, 0) > REPORT:
+        return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p, 0)
+    return take_http_head(w, u, record, p, state)
+
+
+@shared
+def skim_body(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
+    """The body of a method that usually has none: a server that ignores it reads a request here. It passes only when its
+    first line is certain to be none."""
+    left, size = u64(record + FLOW_LEFT), end - p
+    status = read_request(p, min(end, p + left), 0, state)
+    if status == NEED_MORE and size < left and not eof:
+        return WAITS
+    if status != NOT_MINE:
+        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, hs.BAD_REQUEST_LINE, p, 0)
+    body = min(left, BODY_LIMIT)
+    put16(record + FLOW_MODE, MODE_HTTP)
+    put64(record + FLOW_LEFT, left - body)
+    put64(w + UNIT_REASON, r.BODY_READ)
+    return advance(w, 0, body)
+
+
+@shared
+def read_chunk_header(w, u, record, p, end, state, first):  # type: ignore[no-untyped-def]
+    """A chunk's size line at p: the chunk is a body for the kernel; the last one ends the message."""
+    status = read_chunk(p, end, state, first)
+    if status == NEED_MORE:
+        return WAITS
+    size = u64(state + CHUNK_BYTES)
+    if status != COMPLETE or size > BODY_LIMIT:
+        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p, 0)
+    put16(record + FLOW_MODE, MODE_CHUNK if size else MODE_HTTP)
+    put64(w + UNIT_REASON, r.BODY_READ)
+    return advance(w, u64(state + CHUNK_HEADER_END), size)
+
+
+@shared
+def try_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
+    """Bytes that may begin a request, on a flow whose protocol is not certain: tried as hello or request, else skipped."""
+    outcome = FREES
+    if is_tls(p):
+        outcome = read_tls_hello(w, u, record, p, end, state)
+    elif end - p >= 2 and u8(p) == TLS_APPLICATION_DATA and u8(p + 1) == 3:
+        return FREES  # inside an established TLS connection no request can be read, by us or by a plain server
+    else:
+        outcome = read_http(w, u, record, p, end, eof, state)
+    if outcome != FREES:
+        return outcome
+    put64(w + UNIT_REASON, r.ON_SIGHT)
+    return advance(w, end - p, 0)
+
+
+@shared
+def read_unit(w, u, record, p, end, eof, first_seq, state):  # type: ignore[no-untyped-def]
+    """Read and judge the unit at p.
+
+    Reads: [p, end), whose first byte has sequence number `first_seq`; `eof`: the client's FIN stands at `end`; the
+        record's mode; `state` (STATE_BYTES of flow.stream, zeroed at the start of a unit and kept between calls).
+    Writes: the record's mode and FLOW_LEFT; UNIT_* of the worker's block: J and F from p, or why it is refused.
+    Returns: WAITS (for more bytes), ADVANCES (to the next unit), REFUSES, FREES (no request can follow).
+    """
+    mode = u16(record + FLOW_MODE)
+    left = u64(record + FLOW_LEFT)
+    if mode == MODE_HTTP and left:
+        body = min(left, BODY_LIMIT)
+        put64(record + FLOW_LEFT, left - body)
+        put64(w + UNIT_REASON, r.BODY_READ)
+        return advance(w, 0, body)
+    if p >= end:
+        return WAITS
+    if mode == MODE_START:
+        if is_tls(p):
+            return read_tls_hello(w, u, record, p, end, state)
+        return read_http(w, u, record, p, end, eof, state)
+    if mode == MODE_HTTP:
+        outcome = read_http(w, u, record, p, end, eof, state)
+        if outcome == FREES:
+            return refuse(w, r.AMBIGUOUS, PROTO_TCP, hs.BAD_REQUEST_LINE, p, 0)
+        return outcome
+    if mode == MODE_SKIM:
+        return skim_body(w, u, record, p, end, eof, state)
+    if mode == MODE_TLS:
+        return read_tls_flight(w, u, record, p, end, first_seq, state)
+    if mode == MODE_TRY:
+        return try_request(w, u, record, p, end, eof, state)
+    return read_chunk_header(w, u, record, p, end, state, 1 if mode == MODE_CHUNK_FIRST else 0)

@@ -1,0 +1,83 @@
+"""The only code that decides: a subscriber and a host in, an action out.
+
+It knows neither packets nor protocols, neither time nor flows; whoever asks for several hosts asks once for each.
+A host in several categories gets the action of the first of them, in the order of the configuration's services; a category
+that is only reported never outranks one that is acted on, else a report would open what another service refuses.
+"""
+
+from penstock.compile.memory import count_trailing_zeros, put64, shared, u8, u64
+from penstock.policy.actions import FORWARD, REPORT
+from penstock.policy.layout import (
+    REPORT_ONLY,
+    SUBSCRIBER_BYTES,
+    SUBSCRIBER_COUNT,
+    SUBSCRIBER_PROFILE_OFF,
+    SUBSCRIBERS_OFF,
+)
+from penstock.policy.names import CATEGORY_LIMIT, find_categories
+
+# One profile: what a subscriber switched on. The arrays have one byte per category.
+PROFILE_MASK = 0  # categories with any action, int64
+PROFILE_ACTIONS = 8
+PROFILE_RANKS = PROFILE_ACTIONS + CATEGORY_LIMIT  # 0 is decided first; ranks of one profile differ
+PROFILE_SERVICES = PROFILE_RANKS + CATEGORY_LIMIT  # index of the service
+PROFILE_BYTES = PROFILE_SERVICES + CATEGORY_LIMIT
+
+# What `judge` writes, one int64 each.
+OUT_CATEGORY = 0  # the deciding category's bit number, or -1
+OUT_SERVICE = 8  # index of its service, or -1
+OUT_WOULD = 16  # the action without report-only mode
+OUT_BYTES = 24
+
+
+@shared
+def find_first(profile, hits):  # type: ignore[no-untyped-def]
+    """Find the category that decides among those hit.
+
+    Reads: profile. Writes: nothing. Returns: a bit number; -1 when `hits` is 0. Bounds: CATEGORY_LIMIT turns.
+    """
+    first = -1
+    best_rank = 256
+    for _ in range(CATEGORY_LIMIT):
+        if hits == 0:
+            return first
+        category = count_trailing_zeros(hits)
+        hits &= hits - 1
+        rank = u8(profile + PROFILE_RANKS + category)
+        if rank < best_rank:
+            best_rank = rank
+            first = category
+    return first
+
+
+@shared
+def judge(snapshot, names, subscriber, host, length, out):  # type: ignore[no-untyped-def]
+    """Judge one host for one subscriber.
+
+    Reads: snapshot, names (mapped files that belong together), host[0:length) (any case).
+    Writes: out[0:OUT_BYTES): category, service, and the action it would be without report-only mode.
+    Returns: FORWARD, REPORT, BLOCK, REDIRECT or EMPTY. FORWARD for subscriber -1 (nobody's address), for an index that this
+        snapshot lacks, and for a request without a host (length 0).
+    Bounds: those of `find_categories` and `find_first`.
+    """
+    put64(out + OUT_CATEGORY, -1)
+    put64(out + OUT_SERVICE, -1)
+    put64(out + OUT_WOULD, FORWARD)
+    if subscriber < 0 or subscriber >= u64(snapshot + SUBSCRIBER_COUNT):
+        return FORWARD
+    record = snapshot + u64(snapshot + SUBSCRIBERS_OFF) + subscriber * SUBSCRIBER_BYTES
+    profile = snapshot + u64(record + SUBSCRIBER_PROFILE_OFF)
+    wanted = u64(profile + PROFILE_MASK)
+    if wanted == 0:
+        return FORWARD
+    hits = find_categories(names, host, length) & wanted
+    if hits == 0:
+        return FORWARD
+    category = find_first(profile, hits)
+    action = u8(profile + PROFILE_ACTIONS + category)
+    put64(out + OUT_CATEGORY, category)
+    put64(out + OUT_SERVICE, u8(profile + PROFILE_SERVICES + category))
+    put64(out + OUT_WOULD, action)
+    if u64(snapshot + REPORT_ONLY) != 0:
+        return REPORT
+    return action

@@ -1,0 +1,190 @@
+"""A snapshot: everything that judging and answering read, one immutable file, mapped beside its names database.
+
+Compiled code gets two addresses, the snapshot's and the names database's; a file holds offsets only. This module maps and
+reads; `control.snapshot` writes. It does not know the configuration from which a snapshot was made.
+
+A template is a whole HTTP response in which some places wait for the request's reference number:
+
+    | TEMPLATE_BYTES | REFERENCE_COUNT | REFERENCE_OFFS: 4 | the response's bytes at TEMPLATE_START ...
+"""
+
+import json
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from penstock.errors import PenstockError
+from penstock.compile.memory import CHECKED, allow, forbid, shared, u64
+from penstock.policy import layout, names, subscribers
+from penstock.policy.actions import ACTION_COUNT
+from penstock.policy.layout import TEMPLATES_OFF
+from penstock.policy.names import CATEGORY_LIMIT
+
+TEMPLATE_BYTES = 0  # size of the response
+REFERENCE_COUNT = 8  # places for the reference number
+REFERENCE_OFFS = 16  # REFERENCE_LIMIT offsets from the response's first byte; -1: unused
+REFERENCE_LIMIT = 4
+TEMPLATE_START = REFERENCE_OFFS + 8 * REFERENCE_LIMIT  # the response itself
+
+RESPONSE_LIMIT_BYTES = 4096  # so that an answer is a handful of segments and its buffer has a fixed size
+REFERENCE = b"REFERENCE-NUMBER"  # stands where 16 lower-case hex digits go
+NAMELESS = CATEGORY_LIMIT  # row of the answers that no category explains
+
+
+class SnapshotError(PenstockError):
+    """A snapshot or its names database cannot be used; the text says which file, why, and the cure."""
+
+
+@shared
+def find_template(snapshot, category, action):  # type: ignore[no-untyped-def]
+    """Find the response that carries out an action because of a category.
+
+    Reads: snapshot. Writes: nothing.
+    Returns: the template's offset from the start of the snapshot; 0 when there is none. Category -1 has one template, for
+        BLOCK: a request that nobody can read in one way only.
+    Bounds: constant.
+    """
+    if action < 0 or action >= ACTION_COUNT or category >= CATEGORY_LIMIT:
+        return 0
+    row = category
+    if category < 0:
+        row = NAMELESS
+    return u64(snapshot + u64(snapshot + TEMPLATES_OFF) + (row * ACTION_COUNT + action) * 8)
+
+
+@dataclass
+class MappedFile:
+    """A whole file, mapped read-only and already in memory, at an address that compiled code can read."""
+
+    path: Path
+    array: np.ndarray[Any, np.dtype[np.uint8]]
+    address: int
+    _map: mmap.mmap
+    _region: int | None
+
+    @classmethod
+    def open(cls, path: Path, magic: int, version: int, size_at: int, cure: str) -> "MappedFile":
+        """Map `path`. Raises SnapshotError when it is absent, damaged or of another version."""
+        try:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise SnapshotError(
+                f"{path}: {error.strerror if isinstance(error, OSError) else 'is empty'}: {cure}"
+            ) from None
+        array = np.frombuffer(mapped, np.uint8)
+        words = array[: size_at + 8].view(np.int64) if len(array) >= size_at + 8 else None
+        if words is None or words[0] != magic or words[1] != version or words[size_at // 8] != len(array):
+            del array, words
+            mapped.close()
+            raise SnapshotError(f"{path}: damaged or of another version: {cure}")
+        address = int(array.ctypes.data)
+        return cls(path, array, address, mapped, allow(address, address + len(array)) if CHECKED else None)
+
+    def word(self, offset: int) -> int:
+        """The int64 at an offset."""
+        return int(self.array[offset : offset + 8].view(np.int64)[0])
+
+    def read_metadata(self, off_at: int, bytes_at: int) -> Any:
+        """The JSON part of the file."""
+        start = self.word(off_at)
+        return json.loads(self.array[start : start + self.word(bytes_at)].tobytes())
+
+    def close(self) -> None:
+        """Unmap. The address is invalid from here on."""
+        if self._region is not None:
+            forbid(self._region)
+        self.array = np.empty(0, np.uint8)
+        self._map.close()
+
+
+class Snapshot:
+    """A snapshot and its names database, mapped. `address` and `names_address` are what compiled code gets."""
+
+    def __init__(self, policy: MappedFile, database: MappedFile) -> None:
+        self._policy, self._database = policy, database
+        metadata = policy.read_metadata(layout.METADATA_OFF, layout.METADATA_BYTES)
+        self.address = policy.address
+        self.names_address = database.address
+        self.path = policy.path
+        self.names_path = database.path
+        self.generation = policy.word(layout.SNAPSHOT_GENERATION)
+        self.report_only = policy.word(layout.REPORT_ONLY) != 0
+        self.subscriber_ids: list[str] = metadata["subscribers"]
+        self.subscriber_profiles: list[str] = metadata["profiles"]
+        self.category_names: list[str] = metadata["categories"]
+        self.service_names: list[str] = metadata["services"]
+
+    @classmethod
+    def open(cls, path: Path) -> "Snapshot":
+        """Map a snapshot and the names database it was made for. Raises SnapshotError when either cannot be used."""
+        policy = MappedFile.open(path, layout.MAGIC, layout.VERSION, layout.SNAPSHOT_BYTES, "build the snapshot again")
+        metadata = policy.read_metadata(layout.METADATA_OFF, layout.METADATA_BYTES)
+        try:
+            database = open_names(Path(metadata["names"]))
+        except SnapshotError:
+            policy.close()
+            raise
+        if any(policy.word(layout.NAMES_KEY_COPY + at) != database.word(names.NAMES_KEY + at) for at in (0, 8)):
+            policy.close()
+            database.close()
+            raise SnapshotError(f"{path}: {metadata['names']} was built again since: build the snapshot again")
+        return cls(policy, database)
+
+    @property
+    def names_metadata(self) -> Any:
+        """What the names database says of itself: categories, sources with digests, time of the build."""
+        return self._database.read_metadata(names.METADATA_OFF, names.METADATA_BYTES)
+
+    @property
+    def built_ns(self) -> int:
+        """When the names database was built, in nanoseconds since 1970."""
+        return self._database.word(names.BUILT_NS)
+
+    @property
+    def name_count(self) -> int:
+        """How many names the database holds."""
+        return self._database.word(names.NAME_COUNT)
+
+    def prefixes(self) -> list[tuple[int, bytes, int, bool]]:
+        """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, fail closed)."""
+        return [(scope, address, bits, self.fails_closed(owner)) for scope, address, bits, owner in self.owned_prefixes()]
+
+    def owned_prefixes(self) -> list[tuple[int, bytes, int, int]]:
+        """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, subscriber)."""
+        found = []
+        for number in range(self._policy.word(layout.LENGTH_COUNT)):
+            record = self._policy.word(layout.LENGTHS_OFF) + number * subscribers.LENGTH_BYTES
+            start = self._policy.word(record + subscribers.LENGTH_TABLE_OFF)
+            slots = self._policy.word(record + subscribers.LENGTH_SLOT_MASK) + 1
+            bits = self._policy.word(record + subscribers.LENGTH_BITS)
+            table = (
+                self._policy.array[start : start + slots * subscribers.PREFIX_BYTES].view(np.int64).reshape(slots, 4)
+            )
+            for high, low, scope, subscriber in table[table[:, 3] != 0]:
+                address = np.array([high, low], ">i8").tobytes()
+                found.append((int(scope), address, bits, int(subscriber) - 1))
+        return found
+
+    def is_protected(self, subscriber: int) -> bool:
+        """Does this subscriber's profile act on anything?"""
+        record = self._policy.word(layout.SUBSCRIBERS_OFF) + subscriber * layout.SUBSCRIBER_BYTES
+        return self._policy.word(self._policy.word(record + layout.SUBSCRIBER_PROFILE_OFF)) != 0
+
+    def fails_closed(self, subscriber: int) -> bool:
+        """Does nothing of this subscriber pass while nobody judges?"""
+        record = self._policy.word(layout.SUBSCRIBERS_OFF) + subscriber * layout.SUBSCRIBER_BYTES
+        return bool(self._policy.word(record + layout.SUBSCRIBER_FLAGS) & layout.FAIL_CLOSED)
+
+    def close(self) -> None:
+        """Unmap both files; whoever still reads them reads nothing that exists."""
+        self._policy.close()
+        self._database.close()
+
+
+def open_names(path: Path) -> MappedFile:
+    """Map a names database. Raises SnapshotError."""
+    return MappedFile.open(path, names.MAGIC, names.VERSION, names.FILE_BYTES, "run `penstock lists build`")

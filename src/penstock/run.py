@@ -1,0 +1,274 @@
+"""The composition root: wires configuration, snapshot, tables, programs and the packet process together.
+
+    start   configuration → names → snapshot → tables → packet process → steer → ready
+    then    events to the log, metrics, SIGHUP (a new snapshot), the packet process watched and started again
+
+The packet process dies with this one (its input ends); the cable and `steer` outlive both, and pass what nobody judges.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from penstock.errors import PenstockError
+from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
+from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
+from penstock.control.ledger import Ledger, read_kernel_counters, read_ledger, read_path_counters
+from penstock.control.lists.build import build_names
+from penstock.control.metrics import serve_metrics
+from penstock.control.snapshot import build_snapshot
+from penstock.kernel import bpf, tables
+from penstock.line.inline import Control, Pair, attach_steer, detach_steer, open_tables, raise_cable
+from penstock.line.pins import Pins, find_root
+from penstock.line.protection import set_protection
+from penstock.path.layout import ALL_REQUESTS, HISTOGRAM_BUCKETS
+from penstock.path.memory import HISTOGRAM_OFF, SharedMemory
+from penstock.policy.snapshot import Snapshot, SnapshotError
+
+POLL_S = 0.05  # how often events are taken from the rings
+READY_S = 600.0  # the first start compiles the path
+RESTART_S = 1.0  # between starts of a packet process that dies at once
+WORKER_LIMIT = 16
+
+log = structlog.get_logger()
+
+
+class RunError(PenstockError):
+    """Penstock cannot run; the text names the cure."""
+
+
+@dataclass
+class Process:
+    """The packet process: its program, its standard input and output."""
+
+    program: subprocess.Popen[str]
+    started_s: float
+
+    @property
+    def input(self) -> IO[str]:
+        assert self.program.stdin is not None
+        return self.program.stdin
+
+    @property
+    def output(self) -> IO[str]:
+        assert self.program.stdout is not None
+        return self.program.stdout
+
+
+def port_bits(ports: Iterable[tuple[int, int]]) -> bytes:
+    """The configuration's ranges of ports as a bit per port."""
+    bits = bytearray(8192)
+    for first, last in ports:
+        for port in range(first, last + 1):
+            bits[port >> 3] |= 1 << (port & 7)
+    return bytes(bits)
+
+
+def worker_count(wanted: int) -> int:
+    """The largest power of two that is at most `wanted` and the limit: rings are chosen by bits of a hash."""
+    return 1 << (min(wanted, WORKER_LIMIT).bit_length() - 1)
+
+
+class Run:
+    """One `penstock run`."""
+
+    def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None) -> None:
+        self.pair, self.configuration_path, self.ready_path = pair, configuration_path, ready_path
+        self.configuration = load_configuration(configuration_path)
+        self.pins = Pins(pair.ingress, pair.egress, find_root())
+        self.workers = worker_count(self.configuration.workers)
+        self.shared = SharedMemory(self.workers)
+        self.reader = EventReader(self.shared)
+        self.directory = Path(tempfile.mkdtemp(prefix="penstock-"))
+        self.generation = 0
+        self.stops = self.reloads = False
+        self.snapshot: Snapshot
+        self.process: Process
+
+    # ---- start --------------------------------------------------------------------------------------------------------
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT. Returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        try:
+            self._start()
+            self._serve()
+            return 0
+        finally:
+            self._stop()
+
+    def _on_stop(self, number: int, frame: object) -> None:
+        self.stops = True
+
+    def _on_reload(self, number: int, frame: object) -> None:
+        self.reloads = True
+
+    def _start(self) -> None:
+        if not self.configuration.database.exists():
+            build_names(self.configuration)
+        self.snapshot = self._build_snapshot(self.configuration)
+        is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
+        self.process = self._start_process()
+        self.control = Control()
+        self.counters = bpf.map_memory(tables.counters)
+        self.control.set_ports(port_bits(self.configuration.ports))
+        set_protection(self.control, self._prefixes())
+        raise_cable(self.pair, self.pins)
+        if attach_steer(self.pair, self.pins) or is_new:
+            self.control.renew()
+        self._wait_ready()
+        if self.configuration.metrics.listen:
+            host, _, port = self.configuration.metrics.listen.rpartition(":")
+            serve_metrics(host.strip("[]"), int(port), self.read_counters)
+        log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
+        if self.ready_path:
+            self.ready_path.touch()
+        notify_systemd("READY=1")
+
+    def _build_snapshot(self, configuration: Configuration) -> Snapshot:
+        self.generation += 1
+        path = build_snapshot(configuration, configuration.database, self.generation, self.directory)
+        return Snapshot.open(path)
+
+    def _prefixes(self) -> Iterator[tuple[int, bytes, int, int]]:
+        for scope, address, bits, subscriber in self.snapshot.owned_prefixes():
+            flags = tables.SUBSCRIBER_PROTECTED if self.snapshot.is_protected(subscriber) else 0
+            flags |= tables.SUBSCRIBER_CLOSED if self.snapshot.fails_closed(subscriber) else 0
+            yield scope, address, bits, flags
+
+    def _start_process(self) -> Process:
+        standing = {
+            "ingress": self.pair.ingress,
+            "egress": self.pair.egress,
+            "root": str(self.pins.directory.parent),
+            "capacity": self.configuration.flows.capacity,
+            "workers": self.workers,
+            "shared_fd": self.shared.fd,
+            "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
+        }
+        program = subprocess.Popen(
+            [sys.executable, "-m", "penstock.path.engine", json.dumps(standing)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[self.shared.fd],
+        )
+        process = Process(program, time.monotonic())
+        process.input.write(f"{self.snapshot.path}\n")
+        process.input.flush()
+        return process
+
+    def _wait_ready(self) -> None:
+        """Wait until the packet process judges. Raises RunError when it ends before."""
+        end = time.monotonic() + READY_S
+        told = False
+        while time.monotonic() < end and not self.stops:
+            readable, _, _ = select.select([self.process.output], [], [], 0.2)
+            if readable:
+                if self.process.output.readline().strip() == "ready":
+                    return
+                status = self.process.program.wait()
+                raise RunError(f"the packet process ended with status {status} before it was ready")
+            if not told and time.monotonic() - self.process.started_s > 3:
+                told = True
+                log.info("compiling the packet path, once for this version")
+        raise RunError(f"the packet process was not ready after {READY_S:.0f} s")
+
+    # ---- service ------------------------------------------------------------------------------------------------------
+    def _serve(self) -> None:
+        with self._open_log() as sink:
+            events = EventLog(sink)
+            offset_ns = monotonic_offset_ns()
+            while not self.stops:
+                for raw in self.reader.read():
+                    events.write(decode_event(raw, self.snapshot, offset_ns))
+                if self.process.program.poll() is not None:
+                    self._restart_process()
+                if self.reloads:
+                    self.reloads = False
+                    self._reload()
+                self._sleep()
+            for raw in self.reader.read():
+                events.write(decode_event(raw, self.snapshot, offset_ns))
+
+    def _sleep(self) -> None:
+        """Wait for the packet process to say something (its end above all), or for the next look at the rings."""
+        select.select([self.process.output], [], [], POLL_S)
+
+    def _open_log(self) -> Any:
+        if self.configuration.log.path == "-":
+            return contextlib.nullcontext(sys.stdout)
+        return open(self.configuration.log.path, "a", encoding="utf-8")
+
+    def _restart_process(self) -> None:
+        """The packet process died: the kernel passes packets meanwhile; start it again at once."""
+        status = self.process.program.returncode
+        log.error("the packet process died; starting it again", status=status)
+        if time.monotonic() - self.process.started_s < RESTART_S:
+            time.sleep(RESTART_S)
+        self.process = self._start_process()
+        self._wait_ready()
+        log.info("judging again")
+
+    def _reload(self) -> None:
+        """SIGHUP: configuration and lists again. What is wrong changes nothing and is logged."""
+        try:
+            configuration = load_configuration(self.configuration_path)
+            build_names(configuration)
+            snapshot = self._build_snapshot(configuration)
+        except (ConfigurationError, SnapshotError, OSError) as error:
+            log.error("not reloaded", error=str(error))
+            return
+        old, self.snapshot, self.configuration = self.snapshot, snapshot, configuration
+        self.process.input.write(f"{snapshot.path}\n")
+        self.process.input.flush()
+        self.process.output.readline()
+        self.control.set_ports(port_bits(configuration.ports))
+        set_protection(self.control, self._prefixes())
+        old.path.unlink(missing_ok=True)
+        old.close()
+        log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def read_counters(self) -> tuple[Ledger, Any, int]:
+        """The ledger, the histogram of the verdict's time, the lost events."""
+        ledger = read_ledger(read_kernel_counters(self.counters), read_path_counters(self.shared))
+        histogram = sum(self.shared.words(n, HISTOGRAM_OFF, HISTOGRAM_BUCKETS).copy() for n in range(self.workers))
+        return ledger, histogram, self.reader.lost()
+
+    # ---- stop ---------------------------------------------------------------------------------------------------------
+    def _stop(self) -> None:
+        """Leave the cable: `steer` goes, then the packet process."""
+        notify_systemd("STOPPING=1")
+        detach_steer(self.pins)
+        if hasattr(self, "process"):
+            with contextlib.suppress(OSError):
+                self.process.input.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.program.wait(3)
+        for path in self.directory.iterdir():
+            path.unlink()
+        self.directory.rmdir()
+
+
+def notify_systemd(text: str) -> None:
+    """sd_notify(3), if systemd asked for it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(text.encode())

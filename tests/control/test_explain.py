@@ -1,0 +1,111 @@
+"""Why a name is refused: the judge's own answer, and the line behind it."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from penstock.control.explain import ExplainError, explain, parse_host, render
+from tests.policy.worlds import World, world
+
+SETTINGS = {
+    "services": {"web": {"categories": {"phishing": "block"}}, "parental": {"categories": {"gambling": "block"}}},
+    "profiles": {"web": {"services": ["web"]}, "nothing": {}},
+    "subscribers": [
+        {"id": "home", "prefixes": ["10.0.0.0/8"], "profile": "web"},
+        {"id": "office", "prefixes": ["192.0.2.0/24"], "profile": "nothing"},
+    ],
+}
+LISTS = {"phishing": "# head\n??\ngood.example.net\nbad.example\n", "gambling": "0.0.0.0 x.example casino.example\n"}
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[World]:
+    with world(SETTINGS, LISTS) as built:
+        yield built
+
+
+def test_a_refused_name_has_its_list_and_line(made: World) -> None:
+    found = explain(made.configuration, made.snapshot, "https://WWW.bad.example:8443/x?y", "home")
+    assert (found.host, found.action, found.category, found.service) == ("www.bad.example", "block", "phishing", "web")
+    assert (found.list_path, found.line, found.entry) == (made.configuration.lists[0].path, 4, "bad.example")
+    assert found.reason == "it is listed as phishing, and web is switched on"
+    assert (found.subscriber, found.profile) == ("home", "web")
+
+
+def test_a_name_that_no_chosen_service_acts_on(made: World) -> None:
+    for subscriber, profile in (("home", "web"), ("office", "nothing")):
+        found = explain(made.configuration, made.snapshot, "casino.example", subscriber)
+        assert (found.action, found.category, found.line) == ("forward", None, None)
+        assert found.reason == f"it is listed as gambling, on which no service of profile {profile} acts"
+
+
+def test_a_name_that_no_list_has(made: World) -> None:
+    found = explain(made.configuration, made.snapshot, "notbad.example", "home")
+    assert (found.action, found.reason) == ("forward", "no list has it or a name above it")
+
+
+def test_an_unknown_subscriber_is_named(made: World) -> None:
+    with pytest.raises(ExplainError, match=r"there is no subscriber `hom`: did you mean `home`\?"):
+        explain(made.configuration, made.snapshot, "bad.example", "hom")
+
+
+def test_report_only_says_what_would_be() -> None:
+    with world({**SETTINGS, "report_only": True}, LISTS) as made:
+        found = explain(made.configuration, made.snapshot, "bad.example", "home")
+        assert (found.action, found.would) == ("report", "block")
+        assert found.reason.endswith("; the box only reports")
+
+
+def test_a_list_that_is_gone_since_the_build() -> None:
+    with world(SETTINGS, LISTS) as made:
+        made.configuration.lists[0].path.unlink()
+        found = explain(made.configuration, made.snapshot, "bad.example", "home")
+        assert (found.action, found.list_path) == ("block", None)
+        assert "no line of the lists as they are now" in show(found)
+
+
+def show(explanation: object) -> str:
+    console = Console(width=100, no_color=True)
+    with console.capture() as captured:
+        console.print(render(explanation))
+    return captured.get()
+
+
+def test_what_people_read(made: World) -> None:
+    lines = show(explain(made.configuration, made.snapshot, "bad.example", "home")).split("\n")
+    assert lines[0].strip() == "bad.example: block, the request is refused with a page that says why"
+    rows = dict(line.strip().split("   ", 1) for line in lines[1:] if "   " in line.strip())
+    assert rows["category"].strip() == "phishing"
+    assert "phishing.txt:4" in "".join(lines)
+    assert "subscriber" in rows
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("Bad.Example.", "bad.example"),
+        ("bad.example:443", "bad.example"),
+        ("http://user@bad.example/path", "bad.example"),
+        ("//bad.example/x", "bad.example"),
+        ("bad.example/x", "bad.example"),
+        ("büro.example", "xn--bro-hoa.example"),
+        ("2001:DB8::1", "[2001:db8::1]"),
+        ("https://[2001:db8::1]:8/", "[2001:db8::1]"),
+        ("192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_hosts_however_they_are_written(text: str, host: str) -> None:
+    assert parse_host(text) == host
+
+
+@given(st.text(max_size=40))
+def test_no_text_raises_anything_else(text: str) -> None:
+    try:
+        host = parse_host(text)
+    except ExplainError:
+        return
+    assert host.isascii()
+    assert host == host.lower()

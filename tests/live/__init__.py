@@ -1,0 +1,1 @@
+"""The real thing: namespaces, servers, clients, and `penstock run` in line between them."""

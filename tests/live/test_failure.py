@@ -1,0 +1,218 @@
+"""What an operator fears: the process is killed, ended, switched off. Nothing breaks, and the delay is known."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.demo.box import GOOD, lay_cable, run_penstock
+from penstock.demo.servers import Server
+from penstock.demo.topology import HOME, SERVER_IPV4
+from tests.live.clients import Response, ask
+from tests.live.line import BAD, Line, live
+from tests.live.servers import start_nginx
+
+pytestmark = live("openssl", "nginx", "curl")
+
+RATE = 1000
+LOAD_S = 3.0
+KILL_S = 1.0  # into the load
+STALE_S = 0.1  # after which the kernel forwards what nobody judges
+SETTLE_S = 0.15  # a retransmission of what the dead process held, and a busy machine
+LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
+RESTART_S = 2.0
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of the load."""
+
+    start_s: float
+    delay_s: float
+    what: str
+
+
+class Loaded:
+    """A load that runs in the client namespace while the test does something to the box."""
+
+    def __init__(self, line: Line, server: Server, host: str = GOOD, duration_s: float = LOAD_S) -> None:
+        words = [SERVER_IPV4, server.http_port, host, RATE, duration_s, HOME.ipv4]
+        argv = [sys.executable, "-m", "tests.live.load", *map(str, words)]
+        self.program = line.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.begin_s = float(json.loads(self._read())["begin_s"])
+
+    def wait_until(self, into_s: float) -> None:
+        """Sleep until so far into the load."""
+        time.sleep(max(0.0, self.begin_s + into_s - time.monotonic()))
+
+    def collect(self) -> list[Asked]:
+        """Wait for the end; every request."""
+        return [Asked(*row) for row in json.loads(self._read())["asked"]]
+
+    def _read(self) -> str:
+        assert self.program.stdout is not None
+        found: str = self.program.stdout.readline()
+        return found
+
+
+@pytest.fixture(scope="module")
+def nginx(line: Line) -> Server:
+    return start_nginx(line.topology, line.here, line.pair)
+
+
+@pytest.fixture
+def judging(line: Line) -> Iterator[Line]:
+    """The line with its cable laid and Penstock alive, whatever the test before did to it."""
+    if line.box.program.poll() is not None:
+        line.restart()
+    lay_cable(line.topology)
+    yield line
+    run_penstock(line.topology, ["on"])
+
+
+def broken(asked: list[Asked]) -> list[Asked]:
+    """The requests that got no answer of the server."""
+    return [one for one in asked if not one.what.startswith("HTTP/1.1 200")]
+
+
+def kill(line: Line) -> float:
+    """SIGKILL to the whole of Penstock (its session is its own), and when."""
+    os.killpg(line.box.program.pid, signal.SIGKILL)
+    moment_s = time.monotonic()
+    line.box.program.wait()
+    return moment_s
+
+
+def find_children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may have ended since
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def is_blocked(line: Line, server: Server) -> bool:
+    """Whether home gets the page for the blocked host."""
+    with line.connect(HOME, server.http_port) as conversation:
+        conversation.send(ask(BAD))
+        answer = conversation.read()
+    assert isinstance(answer, Response), answer
+    return answer.is_page
+
+
+def test_kill_during_a_transfer(judging: Line) -> None:
+    words = [
+        "--interface",
+        HOME.ipv4,
+        "--connect-to",
+        f"::{SERVER_IPV4}:",
+        "--write-out",
+        "%{http_code} %{size_download}",
+    ]
+    argv = ["curl", "-q", "-sS", *words, "-o", "/dev/null", f"http://{GOOD}/bulk?s=3"]
+    transfer = judging.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True)
+    with judging.connect(HOME) as conversation:
+        conversation.send(ask(GOOD))
+        assert isinstance(conversation.read(), Response)
+        time.sleep(KILL_S)
+        kill(judging)
+        begin_s = time.monotonic()
+        conversation.send(ask(GOOD))  # on a connection that was open: it goes up, to nobody
+        answer = conversation.read()
+        delay_s = time.monotonic() - begin_s
+        assert isinstance(answer, Response)
+        assert answer.status == 200
+    print(f"request on an open connection right after the kill: {delay_s * 1000:.0f} ms")
+    assert delay_s < LONGEST_S
+    told = transfer.communicate(timeout=20)[0]
+    assert transfer.returncode == 0
+    assert told.startswith("200 ")
+    assert int(told.split()[1]) > 10**8
+
+
+def test_kill_during_1000_connections_a_second(judging: Line, nginx: Server) -> None:
+    load = Loaded(judging, nginx)
+    load.wait_until(KILL_S)
+    killed_s = kill(judging)
+    time.sleep(STALE_S + SETTLE_S)
+    with judging.connect(HOME, nginx.http_port) as conversation:
+        conversation.send(ask(BAD))
+        answer = conversation.read()
+        assert isinstance(answer, Response)
+        assert answer.status == 200, "fail open: nobody judges"
+    asked = load.collect()
+    assert len(asked) == RATE * LOAD_S
+    assert broken(asked) == []
+    before = [one.delay_s for one in asked if one.start_s < killed_s - LONGEST_S]
+    after = [one.delay_s for one in asked if one.start_s > killed_s + STALE_S + SETTLE_S]
+    longest_s = max(one.delay_s for one in asked)
+    print(
+        f"longest delay before the kill {max(before) * 1000:.1f} ms, through it {longest_s * 1000:.1f} ms, "
+        f"of connections begun later {max(after) * 1000:.1f} ms"
+    )
+    assert longest_s < LONGEST_S
+    assert max(after) < STALE_S
+
+
+def test_the_packet_process_alone_is_killed(judging: Line, nginx: Server) -> None:
+    load = Loaded(judging, nginx, duration_s=4.0)
+    load.wait_until(KILL_S)
+    workers = find_children(judging.box.program.pid)
+    assert workers, "penstock run has no packet process"
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    killed_s = time.monotonic()
+    time.sleep(STALE_S)
+    while not is_blocked(judging, nginx):
+        assert time.monotonic() - killed_s < 2 * RESTART_S, "nobody judges again"
+        time.sleep(0.02)
+    print(f"from the packet process's death to judging: {time.monotonic() - killed_s:.2f} s")
+    assert time.monotonic() - killed_s < RESTART_S
+    asked = load.collect()
+    assert broken(asked) == []
+    assert max(one.delay_s for one in asked) < LONGEST_S
+
+
+def test_a_restart_judges_again(judging: Line, nginx: Server) -> None:
+    load = Loaded(judging, nginx, duration_s=4.0)
+    kill(judging)
+    restart_s = judging.restart()
+    assert is_blocked(judging, nginx)
+    print(f"from start to judging: {restart_s:.2f} s")
+    assert broken(load.collect()) == []
+    assert restart_s < RESTART_S
+
+
+def test_the_cable_carries_on_without_penstock(judging: Line, nginx: Server) -> None:
+    load = Loaded(judging, nginx)
+    load.wait_until(KILL_S)
+    assert judging.topology.end(judging.box.program) == 0
+    assert not is_blocked(judging, nginx)
+    asked = load.collect()
+    assert broken(asked) == []
+    print(f"longest delay through an orderly end: {max(one.delay_s for one in asked) * 1000:.1f} ms")
+    assert max(one.delay_s for one in asked) < LONGEST_S
+
+
+def test_off_and_on_under_load(judging: Line, nginx: Server) -> None:
+    load: Any = Loaded(judging, nginx, duration_s=5.0)
+    for word, blocked in (("off", False), ("on", True), ("off", False), ("on", True)):
+        done = run_penstock(judging.topology, [word])
+        assert done.returncode == 0, done.stderr
+        assert is_blocked(judging, nginx) == blocked
+    asked = load.collect()
+    assert broken(asked) == []
+    print(f"longest delay through off and on: {max(one.delay_s for one in asked) * 1000:.1f} ms")
+    assert max(one.delay_s for one in asked) < LONGEST_S
