@@ -54,7 +54,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
+    ] = False,
 ) -> None:
     pass
 
@@ -105,12 +107,14 @@ def explain(
 def check(
     ingress: Ingress,
     egress: Egress,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Check this configuration too.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Check this configuration too.")
+    ] = None,
 ) -> None:
     """Find what would break a box in line, and say the cure. Exit status 1 when something would."""
     with one_line_errors():
-        from penstock.line.inline import Pair
         from penstock.line.doctor import print_findings
+        from penstock.line.inline import Pair
 
         raise typer.Exit(print_findings(Pair(ingress, egress), config))
 

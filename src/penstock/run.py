@@ -22,13 +22,13 @@ from typing import IO, Any
 
 import structlog
 
-from penstock.errors import PenstockError
 from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
 from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
 from penstock.control.ledger import Ledger, read_kernel_counters, read_ledger, read_path_counters
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
 from penstock.control.snapshot import build_snapshot
+from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.line.inline import Control, Pair, attach_steer, detach_steer, open_tables, raise_cable
 from penstock.line.pins import Pins, find_root

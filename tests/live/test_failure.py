@@ -24,6 +24,7 @@ from tests.live.servers import start_nginx
 pytestmark = live("openssl", "nginx", "curl")
 
 RATE = 1000
+LIGHT_RATE = 100  # where a start is timed, which is not to compete with the load
 LOAD_S = 3.0
 KILL_S = 1.0  # into the load
 STALE_S = 0.1  # after which the kernel forwards what nobody judges
@@ -45,8 +46,8 @@ class Asked:
 class Loaded:
     """A load that runs in the client namespace while the test does something to the box."""
 
-    def __init__(self, line: Line, server: Server, host: str = GOOD, duration_s: float = LOAD_S) -> None:
-        words = [SERVER_IPV4, server.http_port, host, RATE, duration_s, HOME.ipv4]
+    def __init__(self, line: Line, server: Server, rate: int = RATE, duration_s: float = LOAD_S) -> None:
+        words = [SERVER_IPV4, server.http_port, GOOD, rate, duration_s, HOME.ipv4]
         argv = [sys.executable, "-m", "tests.live.load", *map(str, words)]
         self.program = line.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self.begin_s = float(json.loads(self._read())["begin_s"])
@@ -167,7 +168,7 @@ def test_kill_during_1000_connections_a_second(judging: Line, nginx: Server) -> 
 
 
 def test_the_packet_process_alone_is_killed(judging: Line, nginx: Server) -> None:
-    load = Loaded(judging, nginx, duration_s=4.0)
+    load = Loaded(judging, nginx, LIGHT_RATE, 4.0)
     load.wait_until(KILL_S)
     workers = find_children(judging.box.program.pid)
     assert workers, "penstock run has no packet process"
@@ -186,7 +187,7 @@ def test_the_packet_process_alone_is_killed(judging: Line, nginx: Server) -> Non
 
 
 def test_a_restart_judges_again(judging: Line, nginx: Server) -> None:
-    load = Loaded(judging, nginx, duration_s=4.0)
+    load = Loaded(judging, nginx, LIGHT_RATE, 4.0)
     kill(judging)
     restart_s = judging.restart()
     assert is_blocked(judging, nginx)

@@ -153,7 +153,7 @@ TRICKS = HOST_FORMS | LINE_FORMS | BODY_FORMS
 
 def find_witnesses(line: Line, servers: dict[str, Server], who: Subscriber, trick: bytes) -> list[str]:
     """Play a trick on every server; those whose logs then name the blocked host."""
-    marks = {name: server.log.stat().st_size if server.log.exists() else 0 for name, server in servers.items()}
+    marks = {name: server.log.stat().st_size for name, server in servers.items()}
     for cut in (trick, *_halves(trick)):
         opened = [line.connect(who, server.http_port) for server in servers.values()]
         talks = [each.__enter__() for each in opened]

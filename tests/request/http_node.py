@@ -16,8 +16,8 @@ const lenient = process.argv[1] === 'lenient';
 const serve = (bytes) => new Promise((over) => {
   const seen = [];
   const note = (request) => seen.push([request.url, request.rawHeaders]);
-  const server = http.createServer({ insecureHTTPParser: lenient, requireHostHeader: false, requestTimeout: 0, headersTimeout: 0,
-                                     connectionsCheckingInterval: 2 ** 30 });
+  const server = http.createServer({ insecureHTTPParser: lenient, requireHostHeader: false,
+                                     requestTimeout: 0, headersTimeout: 0, connectionsCheckingInterval: 2 ** 30 });
   server.on('request', (request, response) => { note(request); request.resume(); response.end(); });
   server.on('upgrade', (request, socket) => { note(request); socket.destroy(); });
   server.on('connect', (request, socket) => { note(request); socket.destroy(); });

@@ -47,8 +47,8 @@ from numba.core.target_extension import (
 )
 from numba.core.typed_passes import NopythonTypeInference
 
-from penstock.errors import PenstockError
 from penstock.compile.native import cache_directory
+from penstock.errors import PenstockError
 
 TRIPLE = "bpfel"
 LAYOUT = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"

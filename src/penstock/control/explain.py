@@ -20,13 +20,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from penstock.errors import PenstockError
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, ListSource
 from penstock.control.lists.build import read_blocks
 from penstock.control.lists.formats import BadLine, parse_lines
 from penstock.control.problems import suggest_name
+from penstock.errors import PenstockError
 from penstock.policy import judge, names
 from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS
 from penstock.policy.snapshot import Snapshot

@@ -1,6 +1,6 @@
 """The ledger: every packet's verdict and reason, kernel and process together, and whether the sums close.
 
-    seen = forwarded + dropped + up          up = released + answered + refused + expired + waiting
+seen = forwarded + dropped + up          up = released + answered + refused + expired + waiting
 """
 
 import os

@@ -10,7 +10,6 @@ import yaml
 
 from penstock.errors import PenstockError
 
-
 DEPTH_LIMIT = 32  # levels of nesting; an alias that holds itself has no end
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

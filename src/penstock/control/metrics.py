@@ -37,9 +37,7 @@ class PathCollector(Collector):
 
 def _verdict_time(histogram: Any) -> Any:
     family = HistogramMetricFamily("penstock_verdict_seconds", "From the ring record to the packet sent.")
-    buckets = [
-        (str(bound / 1e6), float(histogram[: bound * 1000 // HISTOGRAM_STEP_NS].sum())) for bound in BOUNDS_US
-    ]
+    buckets = [(str(bound / 1e6), float(histogram[: bound * 1000 // HISTOGRAM_STEP_NS].sum())) for bound in BOUNDS_US]
     total = float(histogram.sum())
     middle = (sum((n + 0.5) * float(histogram[n]) for n in range(HISTOGRAM_BUCKETS))) * HISTOGRAM_STEP_NS / 1e9
     family.add_metric([], [*buckets, ("+Inf", total)], sum_value=middle)

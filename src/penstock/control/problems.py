@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from penstock.errors import PenstockError
 from penstock.control.marks import Document, Place
+from penstock.errors import PenstockError
 
 Location = tuple[str | int, ...]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from penstock.errors import PenstockError
 from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Topology
+from penstock.errors import PenstockError
 
 PENSTOCK = (sys.executable, "-m", "penstock")
 READY_S = 300.0  # the first start compiles everything; two busy cores take their time

@@ -17,7 +17,6 @@ from typing import Any
 
 from penstock.errors import PenstockError
 
-
 NAMESPACES = Path("/run/netns")
 END_S = 3.0  # how long a program may take to end after SIGTERM before it is killed
 _CLONE_NEWNET = 0x4000_0000

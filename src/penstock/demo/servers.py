@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.errors import PenstockError
 from penstock.demo.topology import Topology
+from penstock.errors import PenstockError
 
 START_S = 20.0  # an interpreter on a busy machine; nginx needs 20 ms
 CERTIFICATE_NAMES = "DNS:example.test,DNS:*.example.test,DNS:*.good.example.test"
@@ -77,6 +77,7 @@ def start_site(
 def start_program(topology: Topology, server: Server, argv: Sequence[str | Path], **options: Any) -> Server:
     """Start the program that is `server`, complaints beside its log, and wait until it listens. Raises ServerError."""
     complaints = server.log.with_suffix(".errors")
+    server.log.touch()
     with complaints.open("w") as errors:
         program = topology.spawn("server", argv, stdout=errors, stderr=errors, **options)
     try:
@@ -88,8 +89,6 @@ def start_program(topology: Topology, server: Server, argv: Sequence[str | Path]
 
 def read_log(server: Server) -> list[dict[str, Any]]:
     """Every whole line of the server's log."""
-    if not server.log.exists():
-        return []
     lines = server.log.read_text(errors="replace").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from penstock.errors import PenstockError
 from penstock.compile.ebpf import build
+from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.primitives import Map

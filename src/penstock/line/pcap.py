@@ -22,7 +22,6 @@ from typing import BinaryIO, NamedTuple
 
 from penstock.errors import PenstockError
 
-
 CHUNK_BYTES = 1 << 16
 FRAME_LIMIT = 262_144  # libpcap's largest snapshot length
 BLOCK_LIMIT = 16 << 20  # what Wireshark takes

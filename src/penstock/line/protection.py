@@ -10,12 +10,14 @@ Prefix = tuple[int, bytes, int, int]
 """Scope, 16-byte address (IPv4 as ::ffff:a.b.c.d), bits of it that count, SUBSCRIBER_* flags."""
 
 
-def _key(scope: int, address: bytes, bits: int) -> bytes:
+def prefix_key(scope: int, address: bytes, bits: int) -> bytes:
+    """A key of the subscribers table."""
     return struct.pack("<II", scope, bits) + address
 
 
-def _mask(bits: int) -> bytes:
-    return ((1 << 128) - (1 << (128 - bits))).to_bytes(16, "big")
+def prefix_line(bits: int) -> bytes:
+    """A prefix length as the control table holds it: its bits, and the mask of the address."""
+    return struct.pack("<Q", bits) + ((1 << 128) - (1 << (128 - bits))).to_bytes(16, "big")
 
 
 def set_protection(control: Control, prefixes: Iterable[Prefix]) -> int:
@@ -24,7 +26,7 @@ def set_protection(control: Control, prefixes: Iterable[Prefix]) -> int:
     New entries are there before their length is looked up, and a length is given up before its entries go: at no moment
     does the kernel miss a subscriber of both the old and the new set.
     """
-    wanted = {_key(scope, address, bits): struct.pack("<Q", flags) for scope, address, bits, flags in prefixes}
+    wanted = {prefix_key(scope, address, bits): struct.pack("<Q", flags) for scope, address, bits, flags in prefixes}
     lengths = sorted({struct.unpack_from("<I", key, 4)[0] for key in wanted}, reverse=True)
     if len(lengths) > tables.PREFIX_LIMIT:
         raise ValueError(f"{len(lengths)} prefix lengths, at most {tables.PREFIX_LIMIT}")
@@ -46,6 +48,6 @@ def _set_lengths(control: Control, lengths: list[int]) -> None:
     old = control.word(tables.CONTROL_PREFIXES)
     for number, bits in enumerate(lengths):
         at = tables.CONTROL_LENGTHS + number * tables.PREFIX_BYTES
-        control.memory[at : at + tables.PREFIX_BYTES] = struct.pack("<Q", bits) + _mask(bits)
+        control.memory[at : at + tables.PREFIX_BYTES] = prefix_line(bits)
     if len(lengths) != old:
         control.set_word(tables.CONTROL_PREFIXES, len(lengths))

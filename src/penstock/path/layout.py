@@ -10,7 +10,7 @@ from penstock.policy.judge import OUT_BYTES
 W_POOL = 400  # POOL_BYTES of flow.stream
 W_FLOWS, W_CONTROL, W_PULSE, W_BUCKET_MASK = 0, 8, 16, 24
 W_RING, W_RING_MASK = 32, 40  # consumer page, producer page, data (mapped twice, end to end)
-W_CLIENT_FD, W_SERVER_FD, W_RING_FD = 48, 56, 64  # packet sockets towards each side (-1: replay), the ring's descriptor
+W_CLIENT_FD, W_SERVER_FD, W_RING_FD = 48, 56, 64  # packet sockets towards each side, the ring's descriptor
 W_SNAPSHOT, W_NAMES = 136, 144
 W_EVENTS, W_COUNTERS, W_HISTOGRAM, W_ORDERS = 152, 160, 168, 176
 W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
@@ -20,10 +20,16 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
     208,
 )  # scratch: a hello put together, a frame, an answer, a msghdr
 W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
-W_FRAGMENTS, W_SIGHT = 248, 392  # ...; a record and a reader's state for what is judged on sight
+W_FRAGMENTS, W_CAPTURE, W_SIGHT = (
+    248,
+    384,
+    392,
+)  # ...; where frames go without a wire  # ...; a record and a reader's state for what is judged on sight
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 512
+
+NO_WIRE_CLIENT, NO_WIRE_SERVER = -1, -2  # W_CLIENT_FD and W_SERVER_FD where there is no wire
 
 # W_OPTIONS
 ALL_REQUESTS, TRUST_CHECKSUMS = 1, 2

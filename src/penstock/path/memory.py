@@ -12,9 +12,9 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.flow import stream
+from penstock.kernel.reasons import REASON_COUNT
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
-from penstock.kernel.reasons import REASON_COUNT
 
 PAGE_BYTES = 4096
 ORDERS_OFF, COUNTERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096, 8192
@@ -76,8 +76,8 @@ class WorkerMemory:
         self.set(layout.W_MESSAGE, self._place(layout.MESSAGE_BYTES))
         self.set(layout.W_SIGHT, self._place(layout.SIGHT_BYTES))
         self.set(layout.W_SECRET, secrets.randbits(62))
-        self.set(layout.W_CLIENT_FD, -1)
-        self.set(layout.W_SERVER_FD, -1)
+        self.set(layout.W_CLIENT_FD, layout.NO_WIRE_CLIENT)
+        self.set(layout.W_SERVER_FD, layout.NO_WIRE_SERVER)
         self._make_pool(flows_address, stream_count, large_count)
 
     def _room(self, size: int) -> Any:

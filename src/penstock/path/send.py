@@ -22,7 +22,7 @@ from penstock.kernel.tables import (
     UP_VLAN_PROTO,
     UP_VLAN_TCI,
 )
-from penstock.path.layout import W_CLIENT_FD, W_FRAME, W_MESSAGE, W_SERVER_FD
+from penstock.path.layout import NO_WIRE_CLIENT, W_CAPTURE, W_CLIENT_FD, W_FRAME, W_MESSAGE, W_SERVER_FD
 from penstock.wire.checksum import BARE, update16, verify_tcp
 from penstock.wire.headers import URG
 
@@ -55,11 +55,28 @@ def _add_iovec(w, number, start, size):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _capture(w, iovecs, count, to_server):  # type: ignore[no-untyped-def]
+    """Without a wire: append the frame to W_CAPTURE, if the caller wants to see it."""
+    capture = u64(w + W_CAPTURE)
+    if capture == 0:
+        return 1
+    place = capture + 8 + u64(capture)
+    size = 0
+    for number in range(count):
+        move(place + 16 + size, u64(iovecs + 16 * number), u64(iovecs + 16 * number + 8))
+        size += u64(iovecs + 16 * number + 8)
+    put64(place, to_server)
+    put64(place + 8, size)
+    put64(capture, u64(capture) + 16 + (size + 7 & ~7))
+    return 1
+
+
+@shared
 def _send(w, fd, count):  # type: ignore[no-untyped-def]
     """sendmsg over `count` iovecs. Returns 1 when the wire took the frame."""
-    if fd < 0:
-        return 1  # replay: there is no wire
     message = u64(w + W_MESSAGE)
+    if fd < 0:
+        return _capture(w, message + IOVECS + 16, count - 1, 0 if fd == NO_WIRE_CLIENT else 1)
     put64(message, 0)
     put32(message + 8, 0)
     put64(message + 16, message + IOVECS)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from penstock.errors import PenstockError
 from penstock.compile.memory import CHECKED, allow, forbid, shared, u64
+from penstock.errors import PenstockError
 from penstock.policy import layout, names, subscribers
 from penstock.policy.actions import ACTION_COUNT
 from penstock.policy.layout import TEMPLATES_OFF

@@ -197,12 +197,16 @@ def step_prefix(p, at, byte, state):  # type: ignore[no-untyped-def]
     put64(state + PREFIX_LEFT, left >> 8)
     if wanted != SLASH:
         return IN_PREFIX
+    prefix = u64(state + PREFIX)
+    lower = has_lower(at - (3 if prefix == ICE_PREFIX else 4), at)
+    if u64(state + GAP_HIGH) != 0:
+        if lower or prefix != HTTP_PREFIX:  # CPython would refuse this version, for others it is the target
+            return IN_TARGET
+        note_oddity(state, BAD_REQUEST_LINE)
+    if lower:
+        note_oddity(state, BAD_VERSION)
     gap_off = u64(state + GAP_OFF)
     put64(state + TARGET_SPAN + SPAN_BYTES, gap_off - u64(state + TARGET_SPAN + SPAN_OFF))
-    if u64(state + GAP_HIGH) != 0:
-        note_oddity(state, BAD_REQUEST_LINE)
-    if has_lower(at - (3 if u64(state + PREFIX) == ICE_PREFIX else 4), at):
-        note_oddity(state, BAD_VERSION)
     detail = u64(state + ODD_DETAIL)
     return refuse(state, detail) if detail != 0 else IN_VERSION
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.errors import PenstockError
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.whole_file import write_whole
+from penstock.errors import PenstockError
 from penstock.policy import names
 
 LOAD_LIMIT = 0.65  # names per slot
@@ -51,7 +51,7 @@ def merge_names(hashes: Hashes, exact: Hashes, below: Hashes) -> tuple[Hashes, H
     """Sort by hash and make one of each: its masks are those of all its occurrences together."""
     if not len(hashes):
         return hashes, exact, below
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes)
     hashes = hashes[order]
     first = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
     return hashes[first], np.bitwise_or.reduceat(exact[order], first), np.bitwise_or.reduceat(below[order], first)
@@ -59,14 +59,21 @@ def merge_names(hashes: Hashes, exact: Hashes, below: Hashes) -> tuple[Hashes, H
 
 def number_sets(exact: Hashes, below: Hashes) -> tuple[NDArray[np.uint64], Hashes]:
     """The different pairs of masks, from index 1 on, and each name's index. Raises NamesError for more than fit a slot."""
-    pairs = np.zeros(len(exact), [("exact", np.uint64), ("below", np.uint64)])
-    pairs["exact"], pairs["below"] = exact, below
-    different, index = np.unique(pairs, return_inverse=True)
-    if len(different) >= names.SET_LIMIT:
-        raise NamesError(f"{len(different):,} different combinations of categories; at most {names.SET_LIMIT - 1:,}")
-    sets = np.zeros((len(different) + 1, 2), np.uint64)
-    sets[1:, 0], sets[1:, 1] = different["exact"], different["below"]
+    exact_masks, exact_at = _number(exact)
+    below_masks, below_at = _number(below)
+    width = max(len(below_masks), 1)
+    pairs, index = _number(exact_at * width + below_at)
+    if len(pairs) >= names.SET_LIMIT:
+        raise NamesError(f"{len(pairs):,} different combinations of categories; at most {names.SET_LIMIT - 1:,}")
+    sets = np.zeros((len(pairs) + 1, 2), np.uint64)
+    sets[1:, 0], sets[1:, 1] = exact_masks[pairs // width], below_masks[pairs % width]
     return sets, index.astype(np.uint64) + np.uint64(1)
+
+
+def _number(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The different values, and where among them each lies. Quick because there are few."""
+    different = np.unique(values)
+    return different, np.searchsorted(different, values)
 
 
 def place_names(hashes: Hashes, sets: Hashes) -> tuple[Hashes, int]:

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
-from penstock.errors import PenstockError
 from penstock.control.configuration import Configuration, Service
+from penstock.errors import PenstockError
 from penstock.policy.actions import BLOCK, EMPTY, REDIRECT
 from penstock.policy.snapshot import NAMELESS, REFERENCE, REFERENCE_LIMIT, RESPONSE_LIMIT_BYTES
 

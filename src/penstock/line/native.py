@@ -1,0 +1,162 @@
+"""The same path without a kernel: `steer` compiled natively, tables in plain memory, no wire.
+
+For replay, for the parity tests and for the models: a frame goes in, and its steer reason, its path reason and the frames
+that would have been sent come out.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from penstock.compile.memory import CHECKED, allow
+from penstock.compile.native import kernel
+from penstock.kernel import primitives as p
+from penstock.kernel import tables as t
+from penstock.kernel.reasons import UP_FIRST
+from penstock.kernel.steer import TCX_DROP, steer
+from penstock.line.protection import Prefix, prefix_key, prefix_line
+from penstock.path import layout
+from penstock.path.memory import SharedMemory, WorkerMemory
+from penstock.path.step import step
+
+FRAME_ROOM = 1 << 17
+CAPTURE_ROOM = 1 << 21
+ETHERNET_LONGEST = t.UP_LARGE
+
+_steer = kernel(steer)
+_step = kernel(step)
+
+
+class Outcome(NamedTuple):
+    """What became of one frame."""
+
+    reason: int
+    """The steer reason; its range is the kernel's verdict."""
+    path_reason: int | None
+    """The path reason of a packet that went up."""
+    sent: list[tuple[bool, bytes]]
+    """Frames sent by the process: (towards the server?, bytes)."""
+    is_forwarded: bool
+    """The kernel forwarded the frame itself."""
+
+
+class NativePath:
+    """One interface pair in memory. Times are the caller's, in nanoseconds."""
+
+    def __init__(
+        self, capacity: int = 4096, options: int = 0, *, stream_count: int = 256, large_count: int = 8
+    ) -> None:
+        self._kept: list[Any] = []
+        buckets = capacity // t.WAYS
+        self.flows = self._room(buckets * t.BUCKET_BYTES)
+        self.control = self._room(t.CONTROL_BYTES)
+        self.pulse = self._room(t.PULSE_BYTES * t.RINGS_BOUND)
+        self.counters = self._room(t.COUNTER_BYTES * t.COUNTER_CPUS)
+        self.scratch = self._room(128 * t.COUNTER_CPUS)
+        self.subscribers = self._room(1 << 16)
+        self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
+        self.frame = self._room(FRAME_ROOM)
+        self.context = self._room(p.CONTEXT_BYTES)
+        self.bindings = self._room(8 * p.BINDING_WORDS).view(np.int64)
+        for table, room in (
+            (t.flows, self.flows), (t.control, self.control), (t.pulse, self.pulse), (t.counters, self.counters),
+            (t.scratch, self.scratch), (t.subscribers, self.subscribers), (t.rings, self.ring),
+        ):  # fmt: skip
+            self.bindings[table.number] = room.ctypes.data
+        self._bind(t.bucket_mask, buckets - 1)
+        self._bind(t.ring_mask, 0)
+        self._bind(t.peer_ifindex, 1)
+        self._bind(t.hash_key, 0x5DEECE66D)
+        self.control[t.CONTROL_PORTS :] = 255
+        self.set_epoch(1)
+        self.shared = SharedMemory(1)
+        self.worker = WorkerMemory(
+            int(self.flows.ctypes.data), int(self.control.ctypes.data), self.shared.block(0),
+            stream_count=stream_count, large_count=large_count,
+        )  # fmt: skip
+        if CHECKED:
+            allow(self.shared.address, self.shared.address + len(self.shared.bytes))
+        self.capture = self._room(CAPTURE_ROOM)
+        self.worker.set(layout.W_CAPTURE, int(self.capture.ctypes.data))
+        self.worker.set(layout.W_OPTIONS, options)
+
+    def _room(self, size: int) -> Any:
+        room = np.zeros(size, np.uint8)
+        self._kept.append(room)
+        if CHECKED:
+            allow(int(room.ctypes.data), int(room.ctypes.data) + size)
+        return room
+
+    def _bind(self, constant: p.Constant, value: int) -> None:
+        self.bindings[p.MAPS_BOUND + constant.number] = value
+
+    def set_epoch(self, epoch: int) -> None:
+        """The switch: odd is on; another epoch means that bytes passed unread."""
+        struct.pack_into("<Q", self.control, t.CONTROL_EPOCH, epoch)
+
+    def set_snapshot(self, snapshot_address: int, names_address: int) -> None:
+        """The policy by which the path judges."""
+        self.worker.set(layout.W_SNAPSHOT, snapshot_address)
+        self.worker.set(layout.W_NAMES, names_address)
+
+    def set_protection(self, prefixes: Iterable[Prefix]) -> None:
+        """Who is protected."""
+        entries = list(prefixes)
+        lengths = sorted({bits for _, _, bits, _ in entries}, reverse=True)
+        struct.pack_into("<Q", self.control, t.CONTROL_PREFIXES, len(lengths))
+        for number, bits in enumerate(lengths):
+            at = t.CONTROL_LENGTHS + number * t.PREFIX_BYTES
+            self.control[at : at + t.PREFIX_BYTES] = np.frombuffer(prefix_line(bits), np.uint8)
+        packed = b"".join(
+            prefix_key(scope, address, bits) + struct.pack("<Q", flags) for scope, address, bits, flags in entries
+        )
+        self.subscribers[: 8 + len(packed)] = np.frombuffer(struct.pack("<Q", len(entries)) + packed, np.uint8)
+
+    def set_pulse(self, time_ns: int) -> None:
+        """The worker's last sign of life."""
+        for ring in range(t.RINGS_BOUND):
+            struct.pack_into("<Q", self.pulse, ring * t.PULSE_BYTES + t.PULSE_TIME_NS, time_ns)
+
+    def steer(self, frame: bytes, from_client: bool, time_ns: int, gso_size: int = 0) -> int:
+        """Run `steer` on a frame; what it returns to the kernel. The frame may have been rewritten in `self.frame`."""
+        size = len(frame)
+        self.frame[:size] = np.frombuffer(frame, np.uint8)
+        context = self.context
+        struct.pack_into("<I", context, 0, size)
+        struct.pack_into("<I", context, 176, gso_size)
+        start = int(self.frame.ctypes.data)
+        struct.pack_into("<QQQ", context, p.CONTEXT_DATA, start, start + size, int(self.bindings.ctypes.data))
+        self._bind(t.from_client, 1 if from_client else 0)
+        self.bindings[p.BINDING_TIME] = time_ns
+        return int(_steer(int(context.ctypes.data)))
+
+    def step(self) -> int | None:
+        """Take the record that `steer` sent up, if any; its path reason."""
+        if self.ring[0] == 0:
+            return None
+        self.ring[:8] = 0
+        return int(_step(self.worker.address, int(self.ring.ctypes.data) + 16))
+
+    def take(self, frame: bytes, from_client: bool, time_ns: int, gso_size: int = 0) -> Outcome:
+        """One frame through both halves, the worker being alive."""
+        self.set_pulse(time_ns)
+        before = self._kernel_counts()
+        verdict = self.steer(frame, from_client, time_ns, gso_size)
+        reason = int(np.flatnonzero(self._kernel_counts()[:127] != before[:127])[0])
+        self.capture[:8] = 0
+        path_reason = self.step()
+        if reason < UP_FIRST and path_reason is not None:
+            path_reason = None  # only a peek went up: the packet itself was forwarded
+        return Outcome(reason, path_reason, list(self._sent()), verdict != TCX_DROP)
+
+    def _kernel_counts(self) -> Any:
+        return self.counters[: t.COUNTER_BYTES].view(np.int64).copy()
+
+    def _sent(self) -> Iterator[tuple[bool, bytes]]:
+        at, end = 8, 8 + int(self.capture[:8].view(np.int64)[0])
+        while at < end:
+            to_server, size = struct.unpack_from("<QQ", self.capture, at)
+            yield bool(to_server), self.capture[at + 16 : at + 16 + size].tobytes()
+            at += 16 + (size + 7 & ~7)
