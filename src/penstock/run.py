@@ -24,13 +24,22 @@ import structlog
 
 from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
 from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
-from penstock.control.ledger import Ledger, read_kernel_counters, read_ledger, read_path_counters
+from penstock.control.ledger import Ledger, read_counters, read_ledger
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
 from penstock.control.snapshot import build_snapshot
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
-from penstock.line.inline import Control, Pair, attach_steer, detach_steer, open_tables, raise_cable
+from penstock.line.inline import (
+    SIDES,
+    Control,
+    Pair,
+    attach_steer,
+    check_kernel,
+    detach_steer,
+    open_tables,
+    raise_cable,
+)
 from penstock.line.pins import Pins, find_root
 from penstock.line.protection import set_protection
 from penstock.path.layout import ALL_REQUESTS, HISTOGRAM_BUCKETS
@@ -87,6 +96,9 @@ class Run:
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None) -> None:
         self.pair, self.configuration_path, self.ready_path = pair, configuration_path, ready_path
         self.configuration = load_configuration(configuration_path)
+        check_kernel()
+        for side in SIDES:
+            pair.ifindex(side)  # before anything is made
         self.pins = Pins(pair.ingress, pair.egress, find_root())
         self.workers = worker_count(self.configuration.workers)
         self.shared = SharedMemory(self.workers)
@@ -124,6 +136,7 @@ class Run:
         self.process = self._start_process()
         self.control = Control()
         self.counters = bpf.map_memory(tables.counters)
+        self.path_counters = bpf.map_memory(tables.path_counters)
         self.control.set_ports(port_bits(self.configuration.ports))
         set_protection(self.control, self._prefixes())
         raise_cable(self.pair, self.pins)
@@ -132,7 +145,7 @@ class Run:
         self._wait_ready()
         if self.configuration.metrics.listen:
             host, _, port = self.configuration.metrics.listen.rpartition(":")
-            serve_metrics(host.strip("[]"), int(port), self.read_counters)
+            serve_metrics(host.strip("[]"), int(port), self.read_metrics)
         log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
         if self.ready_path:
             self.ready_path.touch()
@@ -219,6 +232,8 @@ class Run:
         log.error("the packet process died; starting it again", status=status)
         if time.monotonic() - self.process.started_s < RESTART_S:
             time.sleep(RESTART_S)
+        # The lists may have been built again meanwhile: a snapshot belongs to one names database.
+        self.snapshot = self._build_snapshot(self.configuration)
         self.process = self._start_process()
         self._wait_ready()
         log.info("judging again")
@@ -242,9 +257,9 @@ class Run:
         old.close()
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
 
-    def read_counters(self) -> tuple[Ledger, Any, int]:
+    def read_metrics(self) -> tuple[Ledger, Any, int]:
         """The ledger, the histogram of the verdict's time, the lost events."""
-        ledger = read_ledger(read_kernel_counters(self.counters), read_path_counters(self.shared))
+        ledger = read_ledger(read_counters(self.counters), read_counters(self.path_counters))
         histogram = sum(self.shared.words(n, HISTOGRAM_OFF, HISTOGRAM_BUCKETS).copy() for n in range(self.workers))
         return ledger, histogram, self.reader.lost()
 

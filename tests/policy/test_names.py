@@ -95,3 +95,34 @@ def test_the_head_is_as_written(tmp_path: Path) -> None:
     assert database.word(names.SET_COUNT) == 3  # two, and the one that is never used
     assert database.path.read_bytes()[:8] == b"PENNAMS\1"
     database.close()
+
+
+def ask(entries: Table, asked: bytes, directory: Path) -> int:
+    """What the compiled look-up says of one host."""
+    database, text = open_names(store(entries, directory)), span(asked)
+    with readable(text) as (at,):
+        found = compiled(find_categories)(database.address, at, len(asked))
+    database.close()
+    return int(found)
+
+
+def test_capitals_are_small_letters_and_nothing_else_is(tmp_path: Path) -> None:
+    letters = b"abcdefghijklmnopqrstuvwxyz0123456789-_.example"
+    assert ask({letters: (0, 1)}, letters.upper(), tmp_path) == 1
+    for capital in (b"@", b"["):
+        assert ask({bytes([capital[0] + 32]): (0, 1)}, capital, tmp_path) == 0
+
+
+def test_a_host_longer_than_a_name_has_parents_only(tmp_path: Path) -> None:
+    longest = b"x" * HOST_LIMIT
+    assert ask({longest: (1, 2)}, longest, tmp_path) == 3
+    assert ask({longest: (1, 2)}, b"x" + longest, tmp_path) == 0
+    assert ask({b"example": (1, 2)}, longest + b".example", tmp_path) == 2
+
+
+def test_look_ups_are_bounded(tmp_path: Path) -> None:
+    asked = b"b" + b"." * 200 + b"a"
+    assert ask({b"." * (LABEL_LIMIT - 1) + b"a": (0, 1)}, asked, tmp_path) == 1
+    assert ask({b"." * LABEL_LIMIT + b"a": (0, 1)}, asked, tmp_path) == 0
+    assert ask({b"a": (0, 1)}, b"a" + b"." * HOST_LIMIT, tmp_path) == 1
+    assert ask({b"a": (0, 1)}, b"a" + b"." * (HOST_LIMIT + 1), tmp_path) == 0

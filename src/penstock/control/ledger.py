@@ -3,16 +3,13 @@
 seen = forwarded + dropped + up          up = released + answered + refused + expired + waiting
 """
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from penstock.kernel import tables
 from penstock.kernel.reasons import PATH_FIRST, REASON_COUNT, REASONS, Verdict
 from penstock.kernel.steer import SEEN
-from penstock.path.memory import COUNTERS_OFF, SharedMemory
 
 PEEK_NAME = "peeked"
 
@@ -37,17 +34,9 @@ class Ledger:
         return self.seen - sum(self.verdicts[verdict] for verdict in (Verdict.FORWARDED, Verdict.DROPPED, Verdict.UP))
 
 
-def read_kernel_counters(memory: Any) -> Any:
-    """The kernel's counters (bytes of the mapped table), summed over CPUs: one per reason number."""
-    lines = np.frombuffer(memory, np.uint64).reshape(-1, REASON_COUNT)
-    return lines[: min(len(lines), max(os.cpu_count() or 1, 1), tables.COUNTER_CPUS)].sum(axis=0)
-
-
-def read_path_counters(shared: SharedMemory | None) -> Any:
-    """The process's counters, summed over workers: one per reason number."""
-    if shared is None:
-        return np.zeros(REASON_COUNT, np.int64)
-    return sum(shared.words(worker, COUNTERS_OFF, REASON_COUNT).copy() for worker in range(shared.workers))
+def read_counters(memory: Any) -> Any:
+    """The counters of a mapped table, summed over its lines (CPUs or workers): one per reason number."""
+    return np.frombuffer(memory, np.uint64).reshape(-1, REASON_COUNT).sum(axis=0)
 
 
 def read_ledger(kernel_counters: Any, path_counters: Any) -> Ledger:

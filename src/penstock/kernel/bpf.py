@@ -213,6 +213,13 @@ def link_ifindex(link_fd: int) -> int:
     return int(struct.unpack_from("<I", info.raw, 16)[0])
 
 
+def link_program(link_fd: int) -> int:
+    """The id of the program behind a link."""
+    info, info_at = _room(bytes(128))
+    call(OBJ_GET_INFO, struct.pack("<IIQ", link_fd, 128, info_at))
+    return int(struct.unpack_from("<I", info.raw, 8)[0])
+
+
 def query_tcx(ifindex: int) -> list[int]:
     """The ids of the programs on an interface's tcx ingress hook, in order. Raises OSError on kernels without tcx."""
     ids, ids_at = _room(bytes(4 * 64))

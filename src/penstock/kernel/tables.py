@@ -77,6 +77,7 @@ flows = Map("flows", "array", 4, BUCKET_BYTES, 32768, MMAPABLE)
 control = Map("control", "array", 4, CONTROL_BYTES, 1, MMAPABLE)
 pulse = Map("pulse", "array", 4, PULSE_BYTES * RINGS_BOUND, 1, MMAPABLE)
 counters = Map("counters", "array", 4, COUNTER_BYTES * COUNTER_CPUS, 1, MMAPABLE)
+path_counters = Map("path_counters", "array", 4, COUNTER_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a line per worker
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
 subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)

@@ -25,7 +25,15 @@ from penstock.kernel.steer import steer
 from penstock.line.pins import Pins
 
 SIDES = ("ingress", "egress")
-TABLES = (tables.flows, tables.control, tables.pulse, tables.counters, tables.scratch, tables.subscribers)
+TABLES = (
+    tables.flows,
+    tables.control,
+    tables.pulse,
+    tables.counters,
+    tables.path_counters,
+    tables.scratch,
+    tables.subscribers,
+)
 PROMISCUOUS = 0x100  # IFF_PROMISC
 SOL_PACKET, PACKET_VNET_HDR = 263, 15
 SEND_BUFFER_BYTES = 1 << 23

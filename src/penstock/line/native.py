@@ -54,6 +54,7 @@ class NativePath:
         self.control = self._room(t.CONTROL_BYTES)
         self.pulse = self._room(t.PULSE_BYTES * t.RINGS_BOUND)
         self.counters = self._room(t.COUNTER_BYTES * t.COUNTER_CPUS)
+        self.path_counters = self._room(t.COUNTER_BYTES)
         self.scratch = self._room(128 * t.COUNTER_CPUS)
         self.subscribers = self._room(1 << 16)
         self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
@@ -73,7 +74,9 @@ class NativePath:
         self.set_epoch(1)
         self.shared = SharedMemory(1)
         self.worker = WorkerMemory(
-            int(self.flows.ctypes.data), int(self.control.ctypes.data), self.shared.block(0),
+            int(self.flows.ctypes.data), int(self.control.ctypes.data),
+            int(self.path_counters.ctypes.data),
+            self.shared.block(0),
             stream_count=stream_count, large_count=large_count,
         )  # fmt: skip
         if CHECKED:
@@ -137,7 +140,9 @@ class NativePath:
         if self.ring[0] == 0:
             return None
         self.ring[:8] = 0
-        return int(_step(self.worker.address, int(self.ring.ctypes.data) + 16))
+        reason = int(_step(self.worker.address, int(self.ring.ctypes.data) + 16))
+        self.path_counters.view(np.int64)[reason] += 1
+        return reason
 
     def take(self, frame: bytes, from_client: bool, time_ns: int, gso_size: int = 0) -> Outcome:
         """One frame through both halves, the worker being alive."""

@@ -37,7 +37,7 @@ class Engine:
         self.pins = Pins(self.pair.ingress, self.pair.egress, Path(standing["root"]))
         tables.flows.entries = standing["capacity"] // tables.WAYS
         self.maps = {}
-        for table in (tables.flows, tables.control, tables.pulse):
+        for table in (tables.flows, tables.control, tables.pulse, tables.path_counters):
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
@@ -57,7 +57,8 @@ class Engine:
         if ring_fd is None:
             raise SystemExit(f"ring {number} is not pinned")
         ring = RingMemory(ring_fd)
-        memory = WorkerMemory(self._address("flows"), self._address("control"), self.shared.block(number))
+        counters = self._address("path_counters") + number * tables.COUNTER_BYTES
+        memory = WorkerMemory(self._address("flows"), self._address("control"), counters, self.shared.block(number))
         memory.set(layout.W_RING, ring.address)
         memory.set(layout.W_RING_FD, ring.fd)
         memory.set(layout.W_RING_MASK, tables.RING_BYTES - 1)

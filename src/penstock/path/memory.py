@@ -1,6 +1,6 @@
 """The memory that a worker needs, laid out once before it starts. Ordinary Python; nothing here runs afterwards.
 
-`SharedMemory` is what the control process reads too: orders, counters, histogram and events, one block per worker.
+`SharedMemory` is what the control process reads too: orders, histogram and events, one block per worker.
 """
 
 import mmap
@@ -12,14 +12,12 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.flow import stream
-from penstock.kernel.reasons import REASON_COUNT
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
 
 PAGE_BYTES = 4096
-ORDERS_OFF, COUNTERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096, 8192
+ORDERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096
 BLOCK_BYTES = (EVENTS_OFF + EVENTS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
-assert COUNTERS_OFF + 8 * REASON_COUNT <= HISTOGRAM_OFF
 assert HISTOGRAM_OFF + 8 * layout.HISTOGRAM_BUCKETS <= EVENTS_OFF
 
 
@@ -57,6 +55,7 @@ class WorkerMemory:
         self,
         flows_address: int,
         control_address: int,
+        counters_address: int,
         block: int,
         *,
         stream_count: int = stream.STREAM_COUNT,
@@ -67,7 +66,7 @@ class WorkerMemory:
         self.address = int(self.block.ctypes.data)
         self.set(layout.W_CONTROL, control_address)
         self.set(layout.W_ORDERS, block + ORDERS_OFF)
-        self.set(layout.W_COUNTERS, block + COUNTERS_OFF)
+        self.set(layout.W_COUNTERS, counters_address)
         self.set(layout.W_HISTOGRAM, block + HISTOGRAM_OFF)
         self.set(layout.W_EVENTS, block + EVENTS_OFF)
         self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))

@@ -199,7 +199,7 @@ def skim_body(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
 @shared
 def read_chunk_header(w, u, record, p, end, state, first):  # type: ignore[no-untyped-def]
     """A chunk's size line at p: the chunk is a body for the kernel; the last one ends the message."""
-    status = read_chunk(p, end, state, first)
+    status = read_chunk(p, end, first, state)
     if status == NEED_MORE:
         return WAITS
     size = u64(state + CHUNK_BYTES)

@@ -151,7 +151,9 @@ class Snapshot:
 
     def prefixes(self) -> list[tuple[int, bytes, int, bool]]:
         """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, fail closed)."""
-        return [(scope, address, bits, self.fails_closed(owner)) for scope, address, bits, owner in self.owned_prefixes()]
+        return [
+            (scope, address, bits, self.fails_closed(owner)) for scope, address, bits, owner in self.owned_prefixes()
+        ]
 
     def owned_prefixes(self) -> list[tuple[int, bytes, int, int]]:
         """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, subscriber)."""

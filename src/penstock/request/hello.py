@@ -236,7 +236,7 @@ def parse_extensions(at, end, state):  # type: ignore[no-untyped-def]
     detail = 0
     while at < end:
         behind = find_vector16_end(at + 2, end)
-        if end - at < 4 or behind == 0:
+        if behind == 0:
             return BAD_STRUCTURE
         kind = be16(at)
         flag = find_extension_flag(kind)

@@ -146,7 +146,7 @@ def judge_opening(at, end):  # type: ignore[no-untyped-def]
 
 @shared
 def skip_leading_record(at, end, state):  # type: ignore[no-untyped-def]
-    """Skip one short record that stands before the hello.
+    """Skip one short record that stands before the hello; it need not be whole, nor sensible.
 
     Reads: the header of the record at `at`.
     Writes: NEXT_RECORD, LEADING_COUNT.
@@ -162,8 +162,6 @@ def skip_leading_record(at, end, state):  # type: ignore[no-untyped-def]
     record_bytes = be16(at + 3)
     if record_bytes == 0 or record_bytes > 2:
         return NOT_MINE
-    if end - at < RECORD_HEADER_BYTES + record_bytes:
-        return NEED_MORE
     count = u64(state + LEADING_COUNT) + 1
     if count > LEADING_LIMIT:
         return fail(state, BAD_LEADING)

@@ -111,7 +111,7 @@ def write_names(
     hashes, exact, below = merge_names(hashes, exact, below)
     sets, index = number_sets(exact, below)
     slots, bits = place_names(hashes, index)
-    text = json.dumps(metadata, ensure_ascii=False).encode()
+    text = json.dumps(metadata).encode()
     text += b" " * (-len(text) % 8)
     marks = build_filter(hashes, bits)
     slots_off = names.HEAD_BYTES + marks.nbytes

@@ -1,0 +1,142 @@
+"""`penstock check`: what would break a box in line, found before it does, each with its cure."""
+
+import ctypes
+import fcntl
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from rich.console import Console
+
+from penstock.compile.native import cache_directory
+from penstock.control.configuration import load_configuration
+from penstock.errors import PenstockError
+from penstock.kernel import bpf
+from penstock.line.inline import PROMISCUOUS, Pair, check_kernel
+from penstock.line.pins import Pins, find_root
+
+SIOCETHTOOL = 0x8946
+ETHTOOL_GFLAGS, FLAG_LRO = 0x25, 1 << 15
+GSO_LIMIT = 65536
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    problem: str = ""
+    cure: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.problem
+
+
+def _has_lro(name: str) -> bool:
+    """Large receive offload by ethtool's ioctl; a driver that does not answer has none."""
+    room = bytearray(struct.pack("<II", ETHTOOL_GFLAGS, 0))
+    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    request = struct.pack("16sQ16x", name.encode(), address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            fcntl.ioctl(probe, SIOCETHTOOL, request)
+        except OSError:
+            return False
+    return bool(struct.unpack_from("<I", room, 4)[0] & FLAG_LRO)
+
+
+def _check_system() -> Iterator[Finding]:
+    try:
+        check_kernel()
+        yield Finding("kernel with tcx")
+    except PenstockError as error:
+        yield Finding("kernel with tcx", str(error), "boot Linux 6.6 or later")
+    try:
+        yield Finding(f"bpffs at {find_root(mount=False)}")
+    except PenstockError:
+        yield Finding("bpffs", "not mounted (`penstock run` mounts it)", "mount -t bpf bpf /sys/fs/bpf")
+    if cache_directory() is None:
+        yield Finding("compile cache", "no writable place: every start compiles", "make /var/cache/penstock writable")
+    else:
+        yield Finding("compile cache")
+
+
+def _check_interface(link: Any, name: str, addresses: list[str], owned: Callable[[], set[int]]) -> Iterator[Finding]:
+    if link["flags"] & 1 == 0:
+        yield Finding(f"{name} up", "it is down", f"ip link set {name} up")
+    if link["flags"] & PROMISCUOUS == 0:
+        yield Finding(f"{name} promiscuous", "it is not (`penstock run` sets it)", f"ip link set {name} promisc on")
+    if _has_lro(name):
+        yield Finding(f"{name} without LRO", "LRO merges packets beyond repair", f"ethtool -K {name} lro off")
+    for attribute in ("IFLA_GSO_MAX_SIZE", "IFLA_GSO_IPV4_MAX_SIZE", "IFLA_GRO_MAX_SIZE"):
+        size = link.get_attr(attribute) or 0
+        if size > GSO_LIMIT:
+            short = attribute.removeprefix("IFLA_").lower()
+            yield Finding(f"{name} without BIG TCP", f"{short} is {size}", f"ip link set {name} {short} {GSO_LIMIT}")
+    if addresses:
+        yield Finding(
+            f"{name} without addresses", f"it has {', '.join(addresses)}: the cable takes what is sent to them",
+            f"ip address flush dev {name}",
+        )  # fmt: skip
+    foreign = [number for number in bpf.query_tcx(link["index"]) if number not in owned()]
+    if foreign:
+        yield Finding(
+            f"{name} alone on its hook", f"other tcx programs are attached (ids {foreign})",
+            "detach them, or make sure that they only look",
+        )  # fmt: skip
+    yield Finding(f"{name} looked at")
+
+
+def _owned_programs(pins: Pins) -> set[int]:
+    owned = set()
+    for side in ("ingress", "egress"):
+        for kind in ("cable", "steer"):
+            link = pins.open(f"{kind}_{side}")
+            if link is not None:
+                owned.add(bpf.link_program(link))
+    return owned
+
+
+def find_problems(pair: Pair, configuration_path: Path | None) -> Iterator[Finding]:
+    """Everything that is looked at, in order. Raises LineError when an interface is not there."""
+    yield from _check_system()
+    pins = Pins(pair.ingress, pair.egress, find_root(mount=False))
+    with IPRoute() as route:
+        links = {side: route.get_links(pair.ifindex(side))[0] for side in ("ingress", "egress")}
+        for side, link in links.items():
+            addresses = [
+                address.get_attr("IFA_ADDRESS")
+                for address in route.get_addr(index=link["index"])
+                if not str(address.get_attr("IFA_ADDRESS")).startswith("fe80:")
+            ]
+            name = pair.ingress if side == "ingress" else pair.egress
+            yield from _check_interface(link, name, addresses, lambda: _owned_programs(pins))
+    mtus = {side: link.get_attr("IFLA_MTU") for side, link in links.items()}
+    if len(set(mtus.values())) > 1:
+        yield Finding("equal MTUs", f"{mtus}: larger packets vanish", "ip link set IF mtu N on both sides")
+    else:
+        yield Finding("equal MTUs")
+    if configuration_path is not None:
+        try:
+            load_configuration(configuration_path)
+            yield Finding(f"configuration {configuration_path}")
+        except PenstockError as error:
+            yield Finding("configuration", str(error), "mend the lines named")
+
+
+def print_findings(pair: Pair, configuration_path: Path | None) -> int:
+    """Print every finding. Exit status 1 when one is a problem."""
+    console, bad = Console(), 0
+    for finding in find_problems(pair, configuration_path):
+        if finding.is_good:
+            console.print(f"[green]good[/] {finding.what}")
+        else:
+            bad += 1
+            console.print(f"[red]bad [/] {finding.what}: {finding.problem}", soft_wrap=True)
+            console.print(f"     cure: {finding.cure}", markup=False, soft_wrap=True)
+    return 1 if bad else 0

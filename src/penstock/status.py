@@ -1,0 +1,112 @@
+"""`penstock status`, `off` and `on`: they read and write pinned tables, and need no running process."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from penstock.control.ledger import read_counters, read_ledger
+from penstock.errors import PenstockError
+from penstock.kernel import bpf, tables
+from penstock.kernel.reasons import REASONS, Verdict
+from penstock.line.inline import SIDES, Control
+from penstock.line.pins import find_pairs, find_root
+
+
+def _find(ingress: str | None) -> list[Path]:
+    pairs = find_pairs(find_root(mount=False))
+    if ingress:
+        pairs = [pair for pair in pairs if pair.name.split("-", 2)[2].startswith(ingress.replace(".", "~") + "-")]
+    if not pairs:
+        raise PenstockError("nothing is in line here: start `penstock run`, or lay the cable with `penstock cable up`")
+    return pairs
+
+
+def _open_control(pair: Path) -> Control | None:
+    try:
+        tables.control.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / "control"))
+    except FileNotFoundError:
+        return None
+    return Control()
+
+
+def _name(pair: Path) -> str:
+    return pair.name.split("-", 2)[2].replace("~", ".")
+
+
+def set_switch(wanted: bool, ingress: str | None) -> list[str]:
+    """Turn the switch of every pair here (or of the one with this ingress). Returns a line for each."""
+    lines = []
+    word = "on" if wanted else "off"
+    for pair in _find(ingress):
+        control = _open_control(pair)
+        if control is None:
+            lines.append(f"{_name(pair)}: only a cable, nothing to switch")
+        else:
+            lines.append(f"{_name(pair)}: {word}" if control.switch(wanted) else f"{_name(pair)}: was {word} already")
+    return lines
+
+
+def _link_text(pair: Path, kind: str) -> str:
+    live = []
+    for side in SIDES:
+        try:
+            link = bpf.open_pin(str(pair / f"{kind}_{side}"))
+        except FileNotFoundError:
+            continue
+        if bpf.link_ifindex(link):
+            live.append(side)
+    return "both sides" if len(live) == 2 else (f"{live[0]} only" if live else "none")
+
+
+def _map_pinned(pair: Path, table: tables.Map) -> memoryview | None:
+    try:
+        table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
+    except FileNotFoundError:
+        return None
+    return memoryview(bpf.map_memory(table))
+
+
+def _pulse_text(pulse: memoryview) -> str:
+    ages = []
+    for ring in range(tables.RINGS_BOUND):
+        beat = int.from_bytes(pulse[ring * tables.PULSE_BYTES : ring * tables.PULSE_BYTES + 8], "little")
+        if beat:
+            ages.append((time.clock_gettime_ns(time.CLOCK_MONOTONIC) - beat) / 1e6)
+    if not ages:
+        return "[red]none: packets pass unread (fail open)[/]"
+    text = f"{len(ages)} worker(s), oldest pulse {max(ages):.0f} ms"
+    return text if max(ages) < tables.STALE_NS / 1e6 else f"[red]{text}: late, packets pass unread[/]"
+
+
+def print_status(ingress: str | None) -> int:
+    """Print what is in line here. Exit status 0 when everything judges, 1 when something does not."""
+    console = Console()
+    healthy = True
+    for pair in _find(ingress):
+        control, pulse = _open_control(pair), _map_pinned(pair, tables.pulse)
+        counters = _map_pinned(pair, tables.counters)
+        table = Table(title=_name(pair), show_header=False, title_justify="left")
+        table.add_row("cable", _link_text(pair, "cable"))
+        table.add_row("steer", _link_text(pair, "steer"))
+        if control is None or pulse is None or counters is None:
+            console.print(table)
+            healthy = False
+            continue
+        table.add_row("switch", "on" if control.is_on else "[red]off: the cable carries everything[/]")
+        table.add_row("packet process", _pulse_text(pulse))
+        healthy &= control.is_on and "pass unread" not in _pulse_text(pulse)
+        path_memory = _map_pinned(pair, tables.path_counters)
+        ledger = read_ledger(read_counters(counters), read_counters(path_memory))
+        for verdict in Verdict:
+            reasons = [
+                f"{ledger.reasons[reason.name]:,} {reason.name}"
+                for reason in REASONS
+                if reason.verdict == verdict and ledger.reasons[reason.name]
+            ]
+            table.add_row(f"{verdict.name.lower()} {ledger.verdicts[verdict]:,}", ", ".join(reasons))
+        table.add_row("waiting", f"{ledger.waiting:,}")
+        table.add_row("difference", f"{ledger.difference:,} of {ledger.seen:,} packets seen")
+        console.print(table)
+    return 0 if healthy else 1
