@@ -29,6 +29,7 @@ PENSTOCK, BRIDGE, DIRECT, AGAIN = "penstock", "bridge", "direct", "bridge again"
 KINDS: dict[str, Kind] = {PENSTOCK: "penstock", BRIDGE: "bridge", DIRECT: "direct", AGAIN: "bridge"}
 PREFIX = "penstock-bench"
 BIG_BYTES = 1 << 30
+FLOWS = 1 << 20  # more than all connections of a run: what is measured is not a full table
 NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; error_log stderr; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}
 http {{
@@ -108,7 +109,9 @@ def describe_machine() -> dict[str, str]:
 
 
 def _write_policy(directory: Path, names: int) -> Path:
-    configuration = write_configuration(directory, log={"all_requests": False, "path": "events.json"})
+    configuration = write_configuration(
+        directory, log={"all_requests": False, "path": "events.json"}, flows={"capacity": FLOWS}
+    )
     with (directory / "phishing.txt").open("a") as phishing:
         phishing.writelines(f"name-{number}.example.net\n" for number in range(names))
     return configuration

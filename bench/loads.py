@@ -11,6 +11,7 @@ Knows the programs and how to read what they print. Refuses to know what is in l
 
 import json
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from penstock.demo.box import GOOD
 from penstock.demo.topology import SERVER_IPV4
 
 CLIENTS = 32
+PATIENCE_S = 30  # a sample takes two seconds
 TICK_S = 0.01  # USER_HZ of /proc/stat
 IDLE_FIELDS = (3, 4)  # idle, iowait
 STEAL_FIELD = 7
@@ -93,7 +95,10 @@ def read_busy_s() -> float:
 
 
 def _run(arm: Arm, argv: list[str]) -> str:
-    done = arm.topology.run("client", argv)
+    try:
+        done = arm.topology.run("client", argv, timeout_s=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        raise LoadError(f"{arm.name}: {argv[0]} was not done after {PATIENCE_S} s: connections hang") from None
     if done.returncode:
         raise LoadError(f"{arm.name}: {argv[0]} ended with status {done.returncode}: {done.stderr.strip()[-200:]}")
     text: str = done.stdout

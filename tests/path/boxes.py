@@ -9,9 +9,10 @@ import atexit
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from penstock.compile.memory import CHECKED, take_fault
+from penstock.compile.memory import CHECKED, allow, take_fault
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
@@ -56,10 +57,20 @@ def protections(made: World) -> list[tuple[int, bytes, int, int]]:
     return found
 
 
+@cache
+def allow_stack() -> None:
+    """The checked build knows buffers; what `stack` of compiled code hands out lies in this thread's stack."""
+    if CHECKED:
+        line = next(line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[stack]"))
+        end = int(line.split()[0].split("-")[1], 16)
+        allow(end - (8 << 20), end)
+
+
 class Box:
     """`NativePath` with the policy, a clock that steps with each frame, and a ledger of its own."""
 
     def __init__(self, **choices: Any) -> None:
+        allow_stack()
         self.path = NativePath(**choices)
         self.path.set_snapshot(policy().snapshot.address, policy().snapshot.names_address)
         self.path.set_protection(protections(policy()))

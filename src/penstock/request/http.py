@@ -88,7 +88,7 @@ def read_request(p, end, eof, state):  # type: ignore[no-untyped-def]
     Returns NEED_MORE; COMPLETE (HEAD_END, BODY_*, FLAGS, VERSION, spans); NOT_MINE (also for a stream that ends before
     a request begins); BAD (STATUS_DETAIL). The last three are final: another call returns the same.
     Bounds: HEAD_LIMIT bytes per request over all calls, each read at most five times.
-    Source: RFC 9112 2, 3, 5, 6; `docs/reasons.md` has the details.
+    Source: RFC 9112 2, 3, 5, 6.
     """
     phase = u64(state + PHASE)
     if phase == ENDED:

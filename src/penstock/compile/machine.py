@@ -1,0 +1,320 @@
+"""A Numba target for native code that is linked, optimised and emitted once.
+
+Numba's own CPU target optimises every function together with all that it calls, wraps each for Python, emits it and then
+links it into its callers, so the work grows with the depth of the calls. Here each function is typed and lowered
+once, and its LLVM text is kept; `emit_object` joins the texts under one entry point into one object file.
+
+It rests on three things that hold for all compiled code of the package: values are int64 (or booleans), nothing raises, no
+Python object is in sight. So a function returns its value, not a status; a `raise` that survives optimisation, or a
+float, is a `CompileError`; there is no run-time library, no environment and no wrapper.
+
+Built on `numba.core.target_extension` like `ebpf`: nothing of Numba is patched.
+"""
+
+from functools import cache, cached_property
+from types import FunctionType
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import config, types
+from numba.core import callconv, cgutils, codegen, errors, sigutils, typing
+from numba.core.base import BaseContext
+from numba.core.compiler import CompilerBase, PassManager
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import AnalysisPass, register_pass
+from numba.core.cpu import CPUTargetOptions
+from numba.core.descriptors import TargetDescriptor
+from numba.core.dispatcher import Dispatcher
+from numba.core.target_extension import (
+    Generic,
+    JitDecorator,
+    dispatcher_registry,
+    jit_registry,
+    target_override,
+    target_registry,
+)
+from numba.core.typed_passes import IRLegalization, NativeLowering, NoPythonBackend, NopythonTypeInference
+from numba.core.typed_passes import PreLowerStripPhis as StripPhis
+from numba.core.untyped_passes import DeadBranchPrune, FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
+
+from penstock.errors import PenstockError
+
+TARGET = "penstock"
+ENTRY = "penstock_entry"
+OPTIMISATION = 3
+INT = types.int64
+I64 = ir.IntType(64)
+RAISE = "raise "  # starts the name of the unknown function that stands for a raise
+RESULTS = {"none": types.none, "boolean": types.boolean, "int64": INT}
+
+
+class CompileError(PenstockError):
+    """A function that cannot become native code; the text says which and why."""
+
+
+class Machine(Generic):  # type: ignore[misc]
+    """The target's place in Numba's hierarchy: it sees generic implementations and its own, never those of the CPU."""
+
+
+target_registry[TARGET] = Machine
+
+
+class Library(codegen.CodeLibrary):  # type: ignore[misc]
+    """The LLVM text of one function, and the libraries of the functions that it calls."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        super().__init__(owner, name)
+        self.texts: list[str] = []
+        self.callees: dict[Any, None] = {}
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        self.texts.append(cgutils.normalize_ir_text(str(ir_module)))
+
+    def add_linking_library(self, library: Any) -> None:
+        self.callees[library] = None
+
+    def finalize(self) -> None: ...
+
+    def get_function(self, name: str) -> Any:
+        raise NotImplementedError("functions exist in the emitted object only")
+
+    def get_llvm_str(self) -> str:
+        return "\n".join(self.texts)
+
+    def get_asm_str(self) -> str:
+        raise NotImplementedError("functions exist in the emitted object only")
+
+
+class Codegen(codegen.Codegen):  # type: ignore[misc]
+    """The machine that we run on, as Numba wants to see a code generator."""
+
+    _library_class = Library
+
+    def __init__(self) -> None:
+        self.machine = create_machine()
+        self._target_data = self.machine.target_data
+        self._triple, self._data_layout = llvm.get_process_triple(), str(self._target_data)
+
+    def _create_empty_module(self, name: str) -> Any:
+        module = ir.Module(cgutils.normalize_ir_text(name))
+        module.triple, module.data_layout = self._triple, self._data_layout
+        return module
+
+    def _add_module(self, module: Any) -> None: ...
+
+    def optimise(self, module: Any) -> None:
+        options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION)
+        options.loop_vectorization, options.slp_vectorization = True, False
+        passes = llvm.create_pass_builder(self.machine, options)
+        passes.getModulePassManager().run(module, passes)
+
+
+@cache
+def create_machine() -> Any:
+    """LLVM's back end for this processor, set up as Numba does for its own just-in-time code."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple = llvm.get_process_triple()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=codegen.get_host_cpu_features(),
+        opt=OPTIMISATION,
+        reloc="static" if triple.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+class TypingContext(typing.BaseContext):  # type: ignore[misc]
+    def resolve_value_type(self, value: Any) -> Any:
+        """A plain function in compiled code is a `@shared` one: its dispatcher, without the search for an overload."""
+        return super().resolve_value_type(dispatcher(value) if isinstance(value, FunctionType) else value)
+
+
+class CallConv(callconv.BaseCallConv):  # type: ignore[misc]
+    """A function returns its value. A raise is a call to an unknown function: most are proved away by LLVM (`range` with
+    step 0), and one that is left is an error of `emit_object`."""
+
+    STATUS = callconv.Status(
+        code=ir.IntType(32)(0),
+        is_ok=ir.IntType(1)(1),
+        is_none=ir.IntType(1)(0),
+        is_error=ir.IntType(1)(0),
+        is_stop_iteration=ir.IntType(1)(0),
+        is_python_exc=ir.IntType(1)(0),
+        is_user_exc=ir.IntType(1)(0),
+        excinfoptr=None,
+    )
+
+    def _make_call_helper(self, builder: Any) -> None:
+        return None
+
+    def get_return_type(self, ty: Any) -> Any:
+        return self.context.data_model_manager[ty].get_return_type()
+
+    def get_function_type(self, restype: Any, argtypes: Any) -> Any:
+        return ir.FunctionType(self.get_return_type(restype), list(self._get_arg_packer(argtypes).argument_types))
+
+    def decorate_function(self, fn: Any, args: Any, fe_argtypes: Any, noalias: bool = False) -> None:
+        self._get_arg_packer(fe_argtypes).assign_names(self.get_arguments(fn), [f"arg.{name}" for name in args])
+
+    def get_arguments(self, func: Any) -> Any:
+        return func.args
+
+    def return_value(self, builder: Any, retval: Any) -> None:
+        builder.ret(retval)
+
+    def return_native_none(self, builder: Any) -> None:
+        raise errors.UnsupportedError("a compiled function returns a number on every path or on none")
+
+    def return_user_exc(
+        self, builder: Any, exc: Any, exc_args: Any = None, loc: Any = None, func_name: Any = None
+    ) -> None:
+        name = f"{RAISE}{exc and exc.__name__} in {func_name} at line {loc and loc.line}"
+        unknown = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
+        builder.call(unknown, [])
+        builder.unreachable()
+
+    def return_dynamic_user_exc(
+        self, builder: Any, exc: Any, exc_args: Any, nb_types: Any, loc: Any = None, func_name: Any = None
+    ) -> None:
+        self.return_user_exc(builder, exc, loc=loc, func_name=func_name)
+
+    def return_status_propagate(self, builder: Any, status: Any) -> None:
+        builder.unreachable()
+
+    def call_function(self, builder: Any, callee: Any, resty: Any, argtys: Any, args: Any) -> Any:
+        value = builder.call(callee, list(self._get_arg_packer(argtys).as_arguments(builder, args)))
+        return self.STATUS, self.context.get_returned_value(builder, resty, value)
+
+
+class TargetContext(BaseContext):  # type: ignore[misc]
+    enable_boundscheck = False
+
+    def init(self) -> None:
+        self._codegen = Codegen()
+
+    def load_additional_registries(self) -> None:
+        from numba.cpython import builtins, iterators, numbers, rangeobj, tupleobj  # noqa: F401 (they register)
+        from numba.np import arrayobj  # noqa: F401 (constant bytes)
+
+    def create_module(self, name: str) -> Any:
+        return self._codegen._create_empty_module(name)
+
+    def codegen(self) -> Any:
+        return self._codegen
+
+    @property
+    def target_data(self) -> Any:
+        return self._codegen.target_data
+
+    @cached_property
+    def call_conv(self) -> Any:
+        return CallConv(self)
+
+    def get_executable(self, library: Any, descriptor: Any, environment: Any) -> Any:
+        return descriptor.llvm_func_name  # no more than a unique key
+
+
+class Options(CPUTargetOptions):  # type: ignore[misc]
+    def finalize(self, flags: Any, options: Any) -> None:
+        flags.enable_pyobject = flags.enable_looplift = flags.nrt = flags.boundscheck = flags.debuginfo = False
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        flags.error_model, flags.fastmath = "numpy", False
+
+
+class Target(TargetDescriptor):  # type: ignore[misc]
+    options = Options
+
+    @cached_property
+    def typing_context(self) -> Any:
+        return TypingContext()
+
+    @cached_property
+    def target_context(self) -> Any:
+        return TargetContext(self.typing_context, TARGET)
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class RefuseFloats(AnalysisPass):  # type: ignore[misc]
+    """int64 mixed with uint64 silently becomes float64: name the variable and its line instead."""
+
+    _name = "penstock_refuse_floats"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        for name, kind in state.typemap.items():
+            if isinstance(kind, types.Float):
+                line = next((at.loc for b in state.func_ir.blocks.values() for at in b.body
+                             if getattr(getattr(at, "target", None), "name", None) == name), None)  # fmt: skip
+                raise errors.TypingError(f"'{name}' became a float: mixed signs, or '/'?", line)
+        return False
+
+
+class Compiler(CompilerBase):  # type: ignore[misc]
+    """The passes that code on integers needs: of Numba's 25, those for closures, arrays, literals, `with`, object mode
+    and annotations are left out."""
+
+    PASSES = (
+        TranslateByteCode, FixupArgs, IRProcessing, DeadBranchPrune, ReconstructSSA, NopythonTypeInference, RefuseFloats,
+        StripPhis, IRLegalization, NativeLowering, NoPythonBackend,
+    )  # fmt: skip
+
+    def define_pipelines(self) -> Any:
+        pipeline = PassManager(TARGET)
+        for each in self.PASSES:
+            pipeline.add_pass(each, each._name)
+        pipeline.finalize()
+        return [pipeline]
+
+
+class MachineDispatcher(Dispatcher):  # type: ignore[misc]
+    targetdescr = Target(TARGET)
+
+    @global_compiler_lock
+    def compile(self, signature: Any) -> Any:
+        args, result = sigutils.normalize_signature(signature)
+        if tuple(args) not in self.overloads:
+            with target_override(TARGET):
+                self.overloads[tuple(args)] = self._compiler.compile(tuple(args), result)
+        return self.overloads[tuple(args)].entry_point
+
+
+_dispatchers: dict[Any, MachineDispatcher] = {}
+
+
+def dispatcher(function: Any) -> MachineDispatcher:
+    """The dispatcher of a plain function for this target: one per function."""
+    if function not in _dispatchers:
+        _dispatchers[function] = MachineDispatcher(function, targetoptions={"nopython": True}, pipeline_class=Compiler)
+    return _dispatchers[function]
+
+
+class MachineJit(JitDecorator):  # type: ignore[misc]
+    """What Numba looks up to compile an implementation for this target."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._args = args
+
+    def __call__(self, *args: Any) -> Any:
+        return dispatcher(*(args or self._args))
+
+
+dispatcher_registry[Machine] = MachineDispatcher
+jit_registry[Machine] = MachineJit
+
+
+def _link(top: Library) -> Any:
+    """One module of the function and all that it calls; only the entry point can be seen from outside."""
+    libraries, found = [top], {top}
+    for library in libraries:
+        libraries += [callee for callee in library.callees if callee not in found]
+        found.update(library.callees)
+    module = llvm.parse_assembly("")
+    for library in libraries:
+        for text in library.texts:
+            module.link_in(llvm.parse_assembly(text))
+    return module
