@@ -2,7 +2,7 @@
 
     python -m bench [--quick] [--blocks N] [--names N] [--only http,tls,bulk,pace] [--results DIRECTORY]
 
-Needs root, Linux 6.6, nginx, ab, wrk, curl and ethtool (tests/install.sh has them). Veth pairs on one machine: the
+Needs root, Linux 6.6, nginx, ab, wrk, curl and ethtool (scripts/packages.sh has them). Veth pairs on one machine: the
 ratios travel, the absolute figures do not.
 """
 

@@ -5,7 +5,6 @@ judged by nobody's policy, which forwards. A connection whose beginning the capt
 """
 
 import json
-import struct
 import sys
 import tempfile
 from collections import Counter
@@ -24,6 +23,7 @@ from penstock.kernel import tables
 from penstock.kernel.reasons import NAMES
 from penstock.line.native import NativePath
 from penstock.line.pcap import CaptureError, Directions, Frame, read_frames, to_ethernet
+from penstock.path.fragments import HELD
 from penstock.path.layout import ALL_REQUESTS, TRUST_CHECKSUMS
 from penstock.policy.snapshot import Snapshot
 from penstock.wire import headers
@@ -58,7 +58,7 @@ class Replay:
             return []
         outcome = self.path.take(packet, self._is_from_client(packet), frame.time_ns)
         self.reasons[NAMES[outcome.reason]] += 1
-        if outcome.path_reason is not None:
+        if outcome.path_reason is not None and outcome.path_reason != HELD:
             self.reasons[NAMES[outcome.path_reason]] += 1
         return [decode_event(raw, self.snapshot, 0) for raw in self.reader.read()]
 
@@ -69,7 +69,7 @@ class Replay:
         status = _parse(start, start + len(packet), 1, 0, int(self._view.ctypes.data), int(self._key.ctypes.data))
         if status != headers.IS_TCP:
             return True
-        ports = struct.unpack_from("<I", self._key, tables.FLOW_PORTS)[0]
+        ports = int(self._key[tables.FLOW_PORTS : tables.FLOW_PORTS + 4].view(np.uint32)[0])
         payload = int(self._view[headers.VIEW_PAYLOAD // 8])
         source, destination = self._key[:16].tobytes(), self._key[16:32].tobytes()
         flags = int(self._view[headers.VIEW_FLAGS // 8])

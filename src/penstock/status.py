@@ -9,6 +9,7 @@ from rich.table import Table
 from penstock.control.ledger import read_counters, read_ledger
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
+from penstock.kernel.primitives import Map
 from penstock.kernel.reasons import REASONS, Verdict
 from penstock.line.inline import SIDES, Control
 from penstock.line.pins import find_pairs, find_root
@@ -60,7 +61,7 @@ def _link_text(pair: Path, kind: str) -> str:
     return "both sides" if len(live) == 2 else (f"{live[0]} only" if live else "none")
 
 
-def _map_pinned(pair: Path, table: tables.Map) -> memoryview | None:
+def _map_pinned(pair: Path, table: Map) -> memoryview | None:
     try:
         table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
     except FileNotFoundError:

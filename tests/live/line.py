@@ -75,11 +75,11 @@ class Line:
 
 
 @contextmanager
-def build_line(here: Path, pair: Certificate, vlan: tuple[int, ...] = ()) -> Iterator[Line]:
-    """A line with CPython's site; ends with the block."""
+def build_line(here: Path, pair: Certificate, vlan: tuple[int, ...] = (), **settings: object) -> Iterator[Line]:
+    """A line with CPython's site, and further settings of the configuration; ends with the block."""
     with Topology("penstock", vlan=vlan, prefix="penstock-live") as topology:
         site = start_site(topology, here, pair)
-        configuration = write_configuration(here)
+        configuration = write_configuration(here, **settings)
         box = start_box(topology, configuration)
         line = Line(topology, here, pair, site, configuration, box, {"CPython": site})
         try:

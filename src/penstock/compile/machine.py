@@ -17,7 +17,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import callconv, cgutils, codegen, errors, sigutils, typing
 from numba.core.base import BaseContext
 from numba.core.compiler import CompilerBase, PassManager
@@ -127,6 +127,20 @@ def create_machine() -> Any:
 
 
 class TypingContext(typing.BaseContext):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self._resolved: dict[Any, Any] = {}
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        """The signature of a call, looked for once: operators have dozens of implementations, tried one by one."""
+        key = func, tuple(args)
+        if kws or key not in self._resolved:
+            signature = super().resolve_function_type(func, args, kws)
+            if kws or signature is None:
+                return signature
+            self._resolved[key] = signature
+        return self._resolved[key]
+
     def resolve_value_type(self, value: Any) -> Any:
         """A plain function in compiled code is a `@shared` one: its dispatcher, without the search for an overload."""
         return super().resolve_value_type(dispatcher(value) if isinstance(value, FunctionType) else value)
@@ -213,6 +227,12 @@ class TargetContext(BaseContext):  # type: ignore[misc]
     def call_conv(self) -> Any:
         return CallConv(self)
 
+    def get_constant_generic(self, builder: Any, ty: Any, val: Any) -> Any:
+        """A function's name in the code is no value: calls go by its type."""
+        if isinstance(ty, types.Dispatcher):
+            return self.get_dummy_value()
+        return super().get_constant_generic(builder, ty, val)
+
     def get_executable(self, library: Any, descriptor: Any, environment: Any) -> Any:
         return descriptor.llvm_func_name  # no more than a unique key
 
@@ -273,6 +293,10 @@ class Compiler(CompilerBase):  # type: ignore[misc]
 
 class MachineDispatcher(Dispatcher):  # type: ignore[misc]
     targetdescr = Target(TARGET)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """One version per type: a literal is an int64 like any other (LLVM inlines where a constant helps)."""
+        return super().get_call_template([types.unliteral(each) for each in args], kws)
 
     @global_compiler_lock
     def compile(self, signature: Any) -> Any:

@@ -1,18 +1,20 @@
 """The flow table: how a record is found, and how it is born.
 
 Only a SYN-ACK makes a record, because it confirms the client's sequence number and says who the client is. A record is
-used again only when its flow is free, idle, or a half-open one that never sent a byte. With no room, a protected
+used again only when its flow is free, ended by both sides, idle, or half-open without a byte. With no room, a protected
 subscriber's connection waits (its SYN is repeated): an unjudged flow is never forgotten for another.
 """
 
 from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u32, u64
-from penstock.flow.record import FREED, pack_word, state_of
+from penstock.flow.record import FREED, REFUSED, pack_word, state_of
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
 from penstock.wire.headers import VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
 
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
+CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
+REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
 HALF_OPEN_MS = 10_000  # a client that got a SYN-ACK and is silent: Linux gives up such a peer after its first retries
 AGE_MASK = 0xFFFFFFFF
 NO_ROOM = 0
@@ -53,19 +55,51 @@ def number_of(view, bucket, record, mask):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _choose_way(bucket, now_ms):  # type: ignore[no-untyped-def]
-    """The way that a new record may take: an empty one, else the longest silent of those that may go; -1 if none may."""
-    best, best_age = -1, -1
+def _is_closed(record):  # type: ignore[no-untyped-def]
+    """Have both sides ended the connection, so that no server reads on? The client's word alone proves nothing: its FIN or
+    RST may be one that never reached the server."""
+    flags = u32(record + t.FLOW_FLAGS)
+    if flags & t.SERVER_RST:
+        return True
+    if flags & t.SERVER_FIN == 0:
+        return False
+    fin = u32(record + t.FLOW_FIN)
+    has_fin = flags & t.CLIENT_FIN and u32(record + t.FLOW_ACKED) == fin and u32(record + t.FLOW_CLIENT_NEXT) == fin
+    return has_fin or flags & t.CLIENT_RST != 0
+
+
+@shared
+def _may_go(record, age):  # type: ignore[no-untyped-def]
+    """May the record of a flow that was silent for `age` ms be used for another?"""
+    state = state_of(u64(record + t.FLOW_WORD))
+    if state == FREED or age > IDLE_MS:
+        return True
+    if age > REFUSED_MS and state == REFUSED:
+        return True
+    if age > HALF_OPEN_MS and u32(record + t.FLOW_CLIENT_NEXT) == u32(record + t.FLOW_BIRTH):
+        return True
+    return age > CLOSED_MS and _is_closed(record)
+
+
+@shared
+def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
+    """The way that a new record may take: an empty one, else the longest silent of those that may go; WAYS if none may.
+
+    The choice is blurred at every turn: else each way's fate would double what the verifier has to prove.
+    """
+    best, best_age = t.WAYS, 0
     for way in range(t.WAYS):
         tag = u32(bucket + 4 * way)
-        if tag == t.TAG_EMPTY:
-            return way
         record = bucket + t.BUCKET_RECORDS + way * t.RECORD_BYTES
         age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
-        is_half_open = u32(record + t.FLOW_CLIENT_NEXT) == u32(record + t.FLOW_BIRTH) and age > HALF_OPEN_MS
-        may_go = state_of(u64(record + t.FLOW_WORD)) == FREED or age > IDLE_MS or is_half_open
-        if tag != t.TAG_BUSY and may_go and age > best_age:
+        if tag == t.TAG_EMPTY:
+            age = AGE_MASK + 1
+        elif tag == t.TAG_BUSY or not _may_go(record, age):
+            age = 0
+        if age > best_age:
             best, best_age = way, age
+        best = blur(best, zero, 15)
+        best_age ^= zero
     return best
 
 
@@ -87,10 +121,11 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         if state_of(u64(record + t.FLOW_WORD)) != FREED and age <= IDLE_MS and not is_new:
             return 1
     else:
-        way = _choose_way(bucket, now_ms)
-        if way < 0:
+        zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
+        way = _choose_way(bucket, zero, now_ms)
+        if way >= t.WAYS:
             return NO_ROOM
-        way = blur(way, u64(value_of(skb, t.control) + t.CONTROL_ZERO), t.WAYS - 1)
+        way = blur(way, zero, t.WAYS - 1)
         tag_at = bucket + 4 * way
         old = u32(tag_at)
         if old == t.TAG_BUSY or compare_exchange32(tag_at, old, t.TAG_BUSY) != old:

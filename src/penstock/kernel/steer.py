@@ -99,6 +99,13 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
 
 
 @shared
+def note_end(record, fin, rst):  # type: ignore[no-untyped-def]
+    """Remember that one side said it ends the connection. It changes no verdict."""
+    put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) | fin | rst)
+    return 0
+
+
+@shared
 def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
     """A segment from the subscriber's side that is no handshake."""
     seq, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_SIZE)
@@ -111,6 +118,10 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_MIDSTREAM)
     end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
     put32(record + t.FLOW_SEEN, now_ms)
+    flags = u64(view + h.VIEW_FLAGS)
+    if flags & (h.FIN | h.RST):
+        note_end(record, t.CLIENT_FIN if flags & h.FIN else 0, t.CLIENT_RST if flags & h.RST else 0)
+        put32(record + t.FLOW_FIN, end)
     if u16(record + t.FLOW_TTL) == 0:  # the handshake's third packet
         put16(record + t.FLOW_TTL, u64(view + h.VIEW_TTL))
     if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
@@ -137,6 +148,8 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         # Only what the client has sent can be acknowledged: a forged ACK must not free unread bytes.
         if sequence_difference(ack, u32(record + t.FLOW_CLIENT_NEXT)) <= 0:
             put32(record + t.FLOW_ACKED, ack)
+    if flags & (h.FIN | h.RST):
+        note_end(record, t.SERVER_FIN if flags & h.FIN else 0, t.SERVER_RST if flags & h.RST else 0)
     end = seq + size + (flags & h.FIN)
     if sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)

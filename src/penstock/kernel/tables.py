@@ -7,8 +7,9 @@ line. One record is 128 bytes:
      40  word: J | F - J << 32 | state << 62       | 48  A     | 52  server_next | 56  seen | 60  epoch
      64  sent_up | 68  handled | 72  client_next   | 76  syn_next | 80  birth | 84  server_isn | 88  tsval | 92  flags
      96  ttl, mode | 100 stream | 104 mark | 108 watch | 112 left, or: answer | 116 answer_seq | 120 answer_end
+    124  fin: behind the client's FIN, as last seen
 
-The process writes word, handled, mode, stream and what follows; the kernel writes the rest. Integers are the machine's
+The process writes word, handled, mode, stream, mark, watch and left or answer; the kernel writes the rest. Integers are the machine's
 order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
 """
 
@@ -32,10 +33,12 @@ FLOW_BIRTH, FLOW_SERVER_ISN, FLOW_TSVAL, FLOW_FLAGS = 80, 84, 88, 92
 FLOW_TTL, FLOW_MODE, FLOW_STREAM, FLOW_MARK, FLOW_WATCH = 96, 98, 100, 104, 108
 FLOW_LEFT = 112  # of an open flow: bytes of a body past F, 64 bits
 FLOW_ANSWER, FLOW_ANSWER_SEQ, FLOW_ANSWER_END = 112, 116, 120  # of a refused flow
+FLOW_FIN = 124
 KEY_BYTES = 40
 
 # FLOW_FLAGS
 HAS_TIMESTAMPS, HAS_MD5, FAILS_CLOSED, IS_UNPROTECTED, IS_INBOUND = 1, 2, 4, 8, 16
+CLIENT_FIN, CLIENT_RST, SERVER_FIN, SERVER_RST = 32, 64, 128, 256  # seen; hints for the choice of a record to use again
 
 # ---- ring records -----------------------------------------------------------------------------------------------------
 UP_REASON, UP_FROM_CLIENT, UP_LENGTH, UP_GSO_SIZE, UP_GSO_SEGS, UP_VLAN_PRESENT = 0, 4, 8, 12, 16, 20

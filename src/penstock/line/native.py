@@ -18,11 +18,13 @@ from penstock.kernel.reasons import UP_FIRST
 from penstock.kernel.steer import TCX_DROP, steer
 from penstock.line.protection import Prefix, prefix_key, prefix_line
 from penstock.path import layout
+from penstock.path.fragments import HELD
 from penstock.path.memory import SharedMemory, WorkerMemory
 from penstock.path.step import step
 
 FRAME_ROOM = 1 << 17
 CAPTURE_ROOM = 1 << 21
+HASH_KEY = 0x5DEECE66D  # the same flows in the same buckets, run after run
 ETHERNET_LONGEST = t.UP_LARGE
 
 _steer = kernel(steer)
@@ -69,7 +71,8 @@ class NativePath:
         self._bind(t.bucket_mask, buckets - 1)
         self._bind(t.ring_mask, 0)
         self._bind(t.peer_ifindex, 1)
-        self._bind(t.hash_key, 0x5DEECE66D)
+        self._bind(t.hash_key, HASH_KEY)
+        struct.pack_into("<Q", self.control, t.CONTROL_HASH_KEY, HASH_KEY)
         self.control[t.CONTROL_PORTS :] = 255
         self.set_epoch(1)
         self.shared = SharedMemory(1)
@@ -84,6 +87,7 @@ class NativePath:
         self.capture = self._room(CAPTURE_ROOM)
         self.worker.set(layout.W_CAPTURE, int(self.capture.ctypes.data))
         self.worker.set(layout.W_OPTIONS, options)
+        self.worker.set(layout.W_BUCKET_MASK, buckets - 1)
 
     def _room(self, size: int) -> Any:
         room = np.zeros(size, np.uint8)
@@ -141,12 +145,14 @@ class NativePath:
             return None
         self.ring[:8] = 0
         reason = int(_step(self.worker.address, int(self.ring.ctypes.data) + 16))
-        self.path_counters.view(np.int64)[reason] += 1
+        if reason != HELD:
+            self.path_counters.view(np.int64)[reason] += 1
         return reason
 
     def take(self, frame: bytes, from_client: bool, time_ns: int, gso_size: int = 0) -> Outcome:
         """One frame through both halves, the worker being alive."""
         self.set_pulse(time_ns)
+        self.worker.set(layout.W_NOW_NS, time_ns)
         before = self._kernel_counts()
         verdict = self.steer(frame, from_client, time_ns, gso_size)
         reason = int(np.flatnonzero(self._kernel_counts()[:127] != before[:127])[0])

@@ -65,6 +65,7 @@ class Engine:
         memory.set(layout.W_PULSE, self._address("pulse") + number * tables.PULSE_BYTES)
         memory.set(layout.W_CLIENT_FD, self.wires[0].fileno())
         memory.set(layout.W_SERVER_FD, self.wires[1].fileno())
+        memory.set(layout.W_BUCKET_MASK, tables.flows.entries - 1)
         memory.set(layout.W_OPTIONS, self.options)
         orders = self.shared.orders(number)
         orders[layout.ORDER_STOP // 8] = 0

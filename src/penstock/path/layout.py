@@ -20,11 +20,8 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
     208,
 )  # scratch: a hello put together, a frame, an answer, a msghdr
 W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
-W_FRAGMENTS, W_CAPTURE, W_SIGHT = (
-    248,
-    384,
-    392,
-)  # ...; where frames go without a wire  # ...; a record and a reader's state for what is judged on sight
+# Fragments; room to parse into; where frames go without a wire; a record and a reader's state for what is judged on sight.
+W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 512

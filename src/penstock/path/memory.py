@@ -12,8 +12,11 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.flow import stream
+from penstock.kernel.tables import KEY_BYTES
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
+from penstock.path.fragments import FRAGMENTS_BYTES
+from penstock.wire.headers import VIEW_BYTES
 
 PAGE_BYTES = 4096
 ORDERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096
@@ -74,6 +77,8 @@ class WorkerMemory:
         self.set(layout.W_ANSWER, self._place(layout.ANSWER_BYTES))
         self.set(layout.W_MESSAGE, self._place(layout.MESSAGE_BYTES))
         self.set(layout.W_SIGHT, self._place(layout.SIGHT_BYTES))
+        self.set(layout.W_VIEW, self._place(VIEW_BYTES + KEY_BYTES))
+        self.set(layout.W_FRAGMENTS, self._place(FRAGMENTS_BYTES))
         self.set(layout.W_SECRET, secrets.randbits(62))
         self.set(layout.W_CLIENT_FD, layout.NO_WIRE_CLIENT)
         self.set(layout.W_SERVER_FD, layout.NO_WIRE_SERVER)

@@ -44,6 +44,17 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_ACK, UP_FLAGS, UP_FLOW, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.decoys import find_decoy
 from penstock.path.events import write_event
+from penstock.path.fragments import (
+    HELD,
+    IS_WHOLE,
+    SLOT_BORN_NS,
+    SLOT_COUNT_OFF,
+    build_whole,
+    count_path,
+    hold_fragment,
+    release_pieces,
+    slot_of,
+)
 from penstock.path.hosts import identify, subscriber_of
 from penstock.path.layout import (
     PROTO_TCP,
@@ -82,6 +93,8 @@ WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3
 @shared
 def release(w, u, checksum, reason):  # type: ignore[no-untyped-def]
     """Send the client's packet on. Returns: its reason."""
+    if u32(u + t.UP_IS_PEEK) == IS_WHOLE:
+        return reason if release_pieces(w, slot_of(w, u)) else r.ANSWER_FAILED
     return reason if send_packet(w, u, 1, checksum) else r.ANSWER_FAILED
 
 
@@ -244,6 +257,13 @@ def take_client(w, u, record, number):  # type: ignore[no-untyped-def]
         return r.STREAM_FULL
     base = u64(stream + S_BASE)
     acked = max(sequence_difference(u32(record + t.FLOW_ACKED), base), 0)
+    if acked > contiguous_end(stream, max(sequence_difference(free_end_of(word), base), 0)):
+        # The server has bytes behind F that were never read here: they passed while nobody judged.
+        free_stream(w + W_POOL, stream)
+        resynchronise(w, u, record)
+        word = u64(record + t.FLOW_WORD)
+        stream = open_stream(w, record, number)
+        base, acked = u64(stream + S_BASE), 0
     released_end = base + contiguous_end(stream, acked)
     stored = keep_bytes(w, u, stream, word)
     if stored == CONFLICT:
@@ -275,6 +295,29 @@ def take_midstream(w, u):  # type: ignore[no-untyped-def]
 
 
 @shared
+def take_fragment(w, u):  # type: ignore[no-untyped-def]
+    """A fragment: held, or the last one of a packet that is judged now. Returns: its reason, or HELD."""
+    slot = hold_fragment(w, u)
+    if slot == HELD:
+        return HELD
+    if slot < 0:
+        return slot + 1000
+    whole, count = build_whole(w, slot), u64(slot + SLOT_COUNT_OFF)
+    if whole == 0:
+        reason = r.FRAGMENT_JUDGED if release_pieces(w, slot) else r.ANSWER_FAILED
+    elif whole == -1:
+        reason = r.FRAGMENT_BAD
+    elif u32(whole + UP_FLOW) == t.NO_RECORD:
+        reason = take_midstream(w, whole)
+    else:
+        number = u32(whole + UP_FLOW)
+        reason = take_client(w, whole, record_at(w + W_POOL, number), number)
+    count_path(w, reason, count - 1)
+    put64(slot + SLOT_BORN_NS, 0)
+    return reason
+
+
+@shared
 def take_peek(w, u, record):  # type: ignore[no-untyped-def]
     """The head of a response: where it ends, or that the connection is no longer HTTP."""
     watch = u32(record + t.FLOW_WATCH)
@@ -301,12 +344,12 @@ def step(w, u):  # type: ignore[no-untyped-def]
     """Take one ring record to its end.
 
     Reads: the worker's block, the ring record `u`, the flow's record and stream.
-    Returns: the packet's path reason; its range is the verdict.
+    Returns: the packet's path reason; its range is the verdict. HELD: a fragment that waits for its packet's others.
     """
     number = u32(u + UP_FLOW)
     if number == t.NO_RECORD:
         if u32(u + t.UP_REASON) == r.UP_FRAGMENT:
-            return release(w, u, 0, r.FRAGMENT_JUDGED)
+            return take_fragment(w, u)
         return take_midstream(w, u)
     record = record_at(w + W_POOL, number)
     if not is_same_key(record, u + UP_KEY):

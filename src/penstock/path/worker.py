@@ -25,6 +25,7 @@ from penstock.flow.stream import record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
+from penstock.path.fragments import HELD, expire_fragments
 from penstock.path.layout import (
     HISTOGRAM_BUCKETS,
     HISTOGRAM_STEP_NS,
@@ -99,6 +100,8 @@ def take_record(w, u, now_ns, room):  # type: ignore[no-untyped-def]
         reason = expire(w, u)
     else:
         reason = step(w, u)
+    if reason == HELD:
+        return reason
     place = u64(w + W_COUNTERS) + reason * 8
     put64(place, u64(place) + 1)
     if u32(u + t.UP_IS_PEEK) == 0:
@@ -155,6 +158,7 @@ def serve(w):  # type: ignore[no-untyped-def]
         put64(w + W_NOW_NS, now_ns)
         release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, now_ns)
         if drain(w, now_ns, room) == 0:
+            expire_fragments(w, now_ns)
             sleep(w, room)
         turns += 1
     release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, 0)

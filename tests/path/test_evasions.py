@@ -1,0 +1,204 @@
+"""Scripts of single tricks: what an evader sends, and that no server reads a request for a refused host from it."""
+
+import pytest
+
+from penstock.flow.record import FREED, OPEN
+from tests.path.boxes import Box, Conversation, name_of, passed, request, response
+from tests.vocabulary import (
+    ACK,
+    FIN,
+    FLOW6,
+    MD5,
+    PSH,
+    SYN,
+    TO_CLIENT,
+    TO_SERVER,
+    URG,
+    WRONG,
+    Flow,
+    ethernet,
+    frame,
+    ipv4,
+    packed,
+    read_frame,
+    tcp,
+    timestamps,
+)
+
+BAD, GOOD = request("bad.test"), request("good.test")
+
+
+@pytest.fixture(scope="module")
+def box() -> Box:
+    return Box()
+
+
+@pytest.mark.xfail(strict=True, reason="a client's SYN-ACK renews the record of its own open flow as inbound and free")
+def test_a_handshake_of_the_client_frees_nothing(box: Box) -> None:
+    """The client's own SYN-ACK, whatever it acknowledges, must not make its flow an inbound one."""
+    talk = Conversation(box, Flow(client_port=50001)).open()
+    forged = frame(talk.flow, TO_SERVER, seq=5, ack=talk.client_first, flags=SYN | ACK)
+    box.take(forged, TO_SERVER)
+    assert talk.word()[0] == OPEN
+    assert name_of(talk.client(BAD)) == "blocked"
+
+
+@pytest.mark.xfail(strict=True, reason="a SYN-ACK of the client is forwarded with its payload")
+def test_a_handshake_of_the_client_carries_no_bytes(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=50002)).open()
+    forged = frame(
+        talk.flow, TO_SERVER, seq=talk.client_first - 1, ack=talk.server_first, flags=SYN | ACK, data=BAD
+    )
+    assert not passed(forged, TO_SERVER, box.take(forged, TO_SERVER))
+
+
+def test_an_inbound_connection_is_not_judged(box: Box) -> None:
+    flow = Flow(client_port=22, server_port=60001)
+    box.take(frame(flow, TO_CLIENT, seq=1, flags=SYN), TO_CLIENT)
+    box.take(frame(flow, TO_SERVER, seq=9, ack=2, flags=SYN | ACK), TO_SERVER)
+    box.take(frame(flow, TO_CLIENT, seq=2, ack=10, flags=ACK), TO_CLIENT)
+    assert name_of(box.take(frame(flow, TO_SERVER, seq=10, ack=2, data=BAD), TO_SERVER)) == "free"
+
+
+@pytest.mark.xfail(strict=True, reason="the kernel forwards URG of empty, acknowledged and FIN segments")
+@pytest.mark.parametrize("place", ["third", "later", "old", "finish"])
+def test_no_urgent_pointer_reaches_the_server(box: Box, place: str) -> None:
+    """Linux takes the pointer from any segment, also an empty or an old one, and its reader then skips the byte that it
+    names: `baXd.test` is read as `bad.test`."""
+    number = ["third", "later", "old", "finish"].index(place)
+    talk = Conversation(box, Flow(client_port=50010 + number)).open(third=place != "third")
+    if place == "old":
+        talk.client(GOOD)
+        talk.server()
+    at = 0 if place == "old" else talk.client_at
+    data = GOOD if place == "old" else b""
+    flags = ACK | URG | (FIN if place == "finish" else 0)
+    content = talk.client_frame(data, at, flags=flags, urgent=len(data) + 21)
+    for sent in passed(content, TO_SERVER, box.take(content, TO_SERVER)):
+        assert not read_frame(sent).flags & URG
+
+
+@pytest.mark.xfail(strict=True, reason="send_packet takes RIGHT, which is 0, for a fragment and keeps URG")
+def test_an_urgent_pointer_of_unjudged_bytes_is_cleared(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=50020)).open()
+    content = talk.client_frame(GOOD, flags=ACK | PSH | URG, urgent=21)
+    (sent,) = passed(content, TO_SERVER, box.take(content, TO_SERVER))
+    segment = read_frame(sent)
+    assert (segment.flags, segment.urgent, segment.checksum, segment.data) == (ACK | PSH, 0, "right", GOOD)
+
+
+BODIES = [b"\0\0\0", b"\0\0\0\r\n", b"\x17\x03\x03", b"\x80\x01", b"abc", b"{}", b"\xff" * 9]
+UNREAD = pytest.mark.xfail(strict=True, reason="behind an upgrade a segment whose first bytes are no request is not read on")
+
+
+@pytest.mark.parametrize("body", [*(pytest.param(body, marks=UNREAD) for body in BODIES[:4]), *BODIES[4:]])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_upgrade_with_a_body_hides_no_request(box: Box, body: bytes, method: str, whole: bool) -> None:
+    """A server that ignores `Upgrade` reads the body by its length, and then the next request."""
+    port = 50100 + BODIES.index(body) * 4 + (method == "GET") * 2 + whole
+    talk = Conversation(box, Flow(client_port=port)).open()
+    head = request("good.test", method, "/", "Upgrade: x", "Connection: upgrade", f"Content-Length: {len(body)}")
+    parts = [head + body + BAD] if whole else [head, body + BAD]
+    delivered = b""
+    for part in parts:
+        content = talk.client_frame(part)
+        delivered += b"".join(read_frame(sent).data for sent in passed(content, TO_SERVER, talk.client(part)))
+    assert b"bad.test" not in delivered
+
+
+@pytest.mark.xfail(strict=True, reason="fragments are released unread")
+def test_fragments_hide_no_request(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=50200)).open()
+    ends = packed(talk.flow.client), packed(talk.flow.server)
+    segment = tcp(*ends, talk.flow.client_port, 80, talk.client_first, talk.server_first, ACK | PSH, BAD)
+    outcomes = []
+    for offset, part, more in ((0, segment[:40], 0x2000), (5, segment[40:], 0)):
+        head = ipv4(*ends, 6, len(part), fragment=more | offset)
+        outcomes.append(box.take(ethernet(TO_SERVER, False) + head + part, TO_SERVER))
+    assert not (outcomes[0].sent and outcomes[1].sent), [name_of(outcome) for outcome in outcomes]
+
+
+@pytest.mark.xfail(strict=True, reason="bytes before the birth of the record count as acknowledged")
+def test_a_second_handshake_answered_by_cookies_opens_nothing(box: Box) -> None:
+    """A server that answers with SYN cookies remembers nothing: the client may complete the first of two handshakes."""
+    flow = Flow(client_port=50300)
+    first = Conversation(box, flow, client_isn=1000).open(third=False)
+    second = Conversation(box, flow, client_isn=1_001_000, server_isn=99)
+    second.syn()
+    second.syn_ack()
+    content = first.client_frame(BAD)
+    assert not passed(content, TO_SERVER, box.take(content, TO_SERVER))
+
+
+# ---- tricks that already fail ------------------------------------------------------------------------------------------
+DECOYS = {
+    "checksum": ("bad_checksum", {"checksum": WRONG}),
+    "no ack": ("no_ack_flag", {"flags": PSH}),
+    "md5": ("md5_option", {"options": MD5}),
+    "ttl": ("low_ttl", {"ttl": 3}),
+    "timestamp": ("old_timestamp", {"options": timestamps(99, 5)}),
+}
+
+
+@pytest.mark.parametrize("name", DECOYS)
+@pytest.mark.parametrize("flow", [Flow(client_port=50400), FLOW6])
+def test_a_decoy_leaves_no_trace(box: Box, name: str, flow: Flow) -> None:
+    """The subscriber's allowed site works behind it, and the refused one does not."""
+    reason, trick = DECOYS[name]
+    for number, (real, result) in enumerate([(GOOD, "allowed"), (BAD, "blocked")]):
+        port = 50400 + 2 * list(DECOYS).index(name) + number
+        stamped = {"options": timestamps(1000, 5)} if name == "timestamp" else {}
+        talk = Conversation(box, flow._replace(client_port=port))
+        talk.open(timestamps(500, 0), timestamps(5, 500))
+        decoy = b"GET / HTTP/1.1\r\nHost: ok.test\r\n\r\n"
+        assert name_of(talk.client(decoy[: len(real)], 0, **trick)) == reason
+        assert name_of(talk.client(real, 0, **stamped)) == result
+
+
+def test_a_released_byte_is_fixed_until_it_is_acknowledged(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=50500)).open()
+    assert name_of(talk.client(b"GET / HTTP/1.1\r\nHost: goo")) == "incomplete"
+    assert name_of(talk.client(b"GET / HTTP/1.1\r\nHost: bad.test\r\n\r\n", 0)) == "conflict"
+    assert name_of(talk.client(b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n", 0)) == "allowed"
+    assert name_of(talk.client(BAD, 0)) == "conflict"
+
+
+@pytest.mark.parametrize("cut", range(1, len(BAD)))
+def test_two_segments_in_either_order(box: Box, cut: int) -> None:
+    for order, port in ((1, 51000), (-1, 52000)):
+        talk = Conversation(box, Flow(client_port=port + cut)).open()
+        pieces = [(BAD[:cut], 0), (BAD[cut:], cut)][::order]
+        delivered = {}
+        for data, at in pieces:
+            content = talk.client_frame(data, at)
+            for sent in passed(content, TO_SERVER, box.take(content, TO_SERVER)):
+                delivered[at] = read_frame(sent).data
+        assert b"".join(delivered[at] for at in sorted(delivered)) != BAD
+        assert talk.word()[0] == 2
+
+
+def test_a_fin_completes_a_request(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=53001)).open()
+    assert name_of(talk.client(b"GET / HTTP/1.1\r\nHost: bad.test")) == "incomplete"
+    assert name_of(talk.client(flags=FIN | ACK)) == "blocked"
+
+
+def test_a_flow_that_is_neither_is_free(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=53002, server_port=22)).open()
+    assert name_of(talk.client(b"SSH-2.0-x\r\n")) == "not_a_request"
+    assert talk.word()[0] == FREED
+    assert name_of(talk.server(b"SSH-2.0-y\r\n")) == "server"
+    assert name_of(talk.client(b"\0\0\1\2")) == "free"
+
+
+def test_a_body_of_a_million_bytes_is_the_kernels(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=53003)).open()
+    head = request("good.test", "POST", "/", "Content-Length: 1000000")
+    assert name_of(talk.client(head + bytes(400))) == "allowed"
+    for _ in range(999):
+        assert name_of(talk.client(bytes(1000))) == "body"
+        talk.server()
+    assert name_of(talk.client(bytes(600) + GOOD)) == "allowed"
+    talk.server(response())
+    assert name_of(talk.client(BAD)) == "blocked"
