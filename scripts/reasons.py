@@ -1,8 +1,4 @@
-"""Write docs/reasons.md from the numbered list in penstock.kernel.reasons.
-
-    python scripts/reasons.py            writes the page
-    python scripts/reasons.py --check    exit status 1 when the page is not what the list says
-"""
+"""Write docs/reasons.md from the numbered list in penstock.kernel.reasons; `--check` only says whether it is up to date."""
 
 import argparse
 import sys
@@ -15,7 +11,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reasons.md"
 
 HEAD = f"""# Reasons
 
-Written by `python scripts/reasons.py` from `src/penstock/kernel/reasons.py`; change the list there and write the page again.
+Written by `python scripts/reasons.py` from `src/penstock/kernel/reasons.py`: change the list there, then write the page
+again.
 
 Each packet ends with exactly one *verdict* and one *reason*. The number of a reason is never given to another one. The name
 is the word in `penstock status`, in the `reason` field of events and in the label of

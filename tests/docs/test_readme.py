@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -13,7 +13,7 @@ from penstock.control.configuration import load_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "contrib").glob("*.service")])
-COMMANDS = typer.main.get_command(app)
+COMMANDS: Any = typer.main.get_command(app)
 
 
 def find_blocks(text: str) -> Iterator[str]:
@@ -33,7 +33,7 @@ def find_uses(text: str) -> list[list[str]]:
 def check_use(words: list[str]) -> None:
     """Raise AssertionError unless the words name a command and options that exist."""
     command, rest = COMMANDS, list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"penstock {' '.join(words)}: no command `{rest[0]}`"
         command = command.commands[rest.pop(0)]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}

@@ -2,7 +2,7 @@
 
 Numba's own CPU target optimises every function together with all that it calls, wraps each for Python, emits it and then
 links it into its callers, so the work grows with the depth of the calls. Here each function is typed and lowered
-once, and its LLVM text is kept; `emit_object` joins the texts under one entry point into one object file.
+once, and its LLVM text is kept; `emit` hands the texts of a function and of its callees to `object_file`.
 
 It rests on three things that hold for all compiled code of the package: values are int64 (or booleans), nothing raises, no
 Python object is in sight. So a function returns its value, not a status; a `raise` that survives optimisation, or a
@@ -11,7 +11,7 @@ float, is a `CompileError`; there is no run-time library, no environment and no 
 Built on `numba.core.target_extension` like `ebpf`: nothing of Numba is patched.
 """
 
-from functools import cache, cached_property
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -38,19 +38,11 @@ from numba.core.typed_passes import IRLegalization, NativeLowering, NoPythonBack
 from numba.core.typed_passes import PreLowerStripPhis as StripPhis
 from numba.core.untyped_passes import DeadBranchPrune, FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
-from penstock.errors import PenstockError
+from penstock.compile import object_file
+from penstock.compile.memory import INT
 
 TARGET = "penstock"
-ENTRY = "penstock_entry"
-OPTIMISATION = 3
-INT = types.int64
-I64 = ir.IntType(64)
-RAISE = "raise "  # starts the name of the unknown function that stands for a raise
-RESULTS = {"none": types.none, "boolean": types.boolean, "int64": INT}
-
-
-class CompileError(PenstockError):
-    """A function that cannot become native code; the text says which and why."""
+BIT = ir.IntType(1)
 
 
 class Machine(Generic):  # type: ignore[misc]
@@ -92,7 +84,7 @@ class Codegen(codegen.Codegen):  # type: ignore[misc]
     _library_class = Library
 
     def __init__(self) -> None:
-        self.machine = create_machine()
+        self.machine = object_file.create_machine()
         self._target_data = self.machine.target_data
         self._triple, self._data_layout = llvm.get_process_triple(), str(self._target_data)
 
@@ -102,28 +94,6 @@ class Codegen(codegen.Codegen):  # type: ignore[misc]
         return module
 
     def _add_module(self, module: Any) -> None: ...
-
-    def optimise(self, module: Any) -> None:
-        options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION)
-        options.loop_vectorization, options.slp_vectorization = True, False
-        passes = llvm.create_pass_builder(self.machine, options)
-        passes.getModulePassManager().run(module, passes)
-
-
-@cache
-def create_machine() -> Any:
-    """LLVM's back end for this processor, set up as Numba does for its own just-in-time code."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    triple = llvm.get_process_triple()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=codegen.get_host_cpu_features(),
-        opt=OPTIMISATION,
-        reloc="static" if triple.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
-    )
 
 
 class TypingContext(typing.BaseContext):  # type: ignore[misc]
@@ -152,12 +122,12 @@ class CallConv(callconv.BaseCallConv):  # type: ignore[misc]
 
     STATUS = callconv.Status(
         code=ir.IntType(32)(0),
-        is_ok=ir.IntType(1)(1),
-        is_none=ir.IntType(1)(0),
-        is_error=ir.IntType(1)(0),
-        is_stop_iteration=ir.IntType(1)(0),
-        is_python_exc=ir.IntType(1)(0),
-        is_user_exc=ir.IntType(1)(0),
+        is_ok=BIT(1),
+        is_none=BIT(0),
+        is_error=BIT(0),
+        is_stop_iteration=BIT(0),
+        is_python_exc=BIT(0),
+        is_user_exc=BIT(0),
         excinfoptr=None,
     )
 
@@ -185,7 +155,7 @@ class CallConv(callconv.BaseCallConv):  # type: ignore[misc]
     def return_user_exc(
         self, builder: Any, exc: Any, exc_args: Any = None, loc: Any = None, func_name: Any = None
     ) -> None:
-        name = f"{RAISE}{exc and exc.__name__} in {func_name} at line {loc and loc.line}"
+        name = f"{object_file.RAISE}{exc and exc.__name__} in {func_name} at line {loc and loc.line}"
         unknown = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
         builder.call(unknown, [])
         builder.unreachable()
@@ -331,14 +301,22 @@ dispatcher_registry[Machine] = MachineDispatcher
 jit_registry[Machine] = MachineJit
 
 
-def _link(top: Library) -> Any:
-    """One module of the function and all that it calls; only the entry point can be seen from outside."""
-    libraries, found = [top], {top}
+def emit(function: FunctionType, arity: int) -> tuple[bytes, str]:
+    """Compile a plain function of `arity` int64 arguments: its object file, and the name of its result's type.
+
+    Raises Numba's errors for what cannot be typed, and CompileError.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    top = dispatcher(function)
+    top.compile((INT,) * arity)
+    compiled = top.overloads[(INT,) * arity]
+    result = types.unliteral(compiled.signature.return_type).name
+    if result not in object_file.RETURNS:
+        raise object_file.CompileError(f"{name}: returns {result}, where only {', '.join(object_file.RETURNS)} can be")
+    libraries, found = [compiled.library], {compiled.library}
     for library in libraries:
         libraries += [callee for callee in library.callees if callee not in found]
         found.update(library.callees)
-    module = llvm.parse_assembly("")
-    for library in libraries:
-        for text in library.texts:
-            module.link_in(llvm.parse_assembly(text))
-    return module
+    texts = (text for library in libraries for text in library.texts)
+    symbol, machine = compiled.fndesc.llvm_func_name, compiled.library.codegen.machine
+    return object_file.emit_object(texts, symbol, arity, result, machine, name), result

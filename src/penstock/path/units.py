@@ -184,8 +184,9 @@ def skim_body(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """The body of a method that usually has none: a server that ignores it reads a request here. It passes only when its
     first line is certain to be none."""
     left, size = u64(record + FLOW_LEFT), end - p
-    status = read_request(p, min(end, p + left), 0, state)
-    if status == NEED_MORE and size < left and not eof:
+    # The body's end is treated as the stream's: a server that reads a request here may stop there.
+    status = read_request(p, min(end, p + left), 1 if eof or size >= left else 0, state)
+    if status == NEED_MORE:
         return WAITS
     if status != NOT_MINE:
         return refuse(w, r.AMBIGUOUS, PROTO_HTTP, hs.BAD_REQUEST_LINE, p, 0)
