@@ -50,7 +50,9 @@ POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
+DRAIN_S = 0.02  # behind the last packet that went up: the workers empty their rings before they are told to stop
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # events have standard output
 log = structlog.get_logger()
 
 
@@ -268,6 +270,7 @@ class Run:
         """Leave the cable: `steer` goes, then the packet process."""
         notify_systemd("STOPPING=1")
         detach_steer(self.pins)
+        time.sleep(DRAIN_S)
         if hasattr(self, "process"):
             with contextlib.suppress(OSError):
                 self.process.input.close()

@@ -1,5 +1,6 @@
 """What the documents promise is there: commands, options, make targets, files, and the example configuration."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import typer
 
 from penstock.cli import app
 from penstock.control.configuration import load_configuration
+from penstock.kernel.reasons import NAMES
+from penstock.path.layout import PROTO_NAMES
+from penstock.policy.actions import ACTION_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "contrib").glob("*.service")])
@@ -86,3 +90,23 @@ def test_the_example_configuration_loads() -> None:
     (subscriber,) = configuration.subscribers
     assert {str(prefix) for prefix in subscriber.prefixes} == {"10.0.0.0/8", "fd00::/8"}
     assert set(configuration.profiles[subscriber.profile].services) == set(configuration.services)
+
+
+def test_the_configuration_of_the_readme_loads(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    path = tmp_path / "readme.yaml"
+    path.write_text(block)
+    shown, whole = load_configuration(path), load_configuration(ROOT / "examples" / "inline.yaml")
+    assert {name: one.categories for name, one in shown.services.items()} == {
+        name: one.categories for name, one in whole.services.items()
+    }
+    assert shown.subscribers == whole.subscribers
+
+
+def test_the_event_of_the_readme_has_the_fields_of_an_event() -> None:
+    (line,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    event = json.loads(line)
+    assert event["reason"] in NAMES.values()
+    assert event["action"] in ACTION_NAMES
+    assert event["proto"] in PROTO_NAMES
+    assert re.fullmatch(r"[0-9a-f]{16}", event["id"])

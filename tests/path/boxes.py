@@ -16,7 +16,7 @@ from penstock.compile.memory import CHECKED, allow, take_fault
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
-from penstock.path.memory import COUNTERS_OFF
+from penstock.path.fragments import HELD
 from tests.policy.worlds import World, world
 from tests.vocabulary import ACK, FIN, MODULUS, PSH, RST, SYN, TO_CLIENT, TO_SERVER, Flow, Segment, frame, read_frame
 
@@ -98,7 +98,12 @@ class Box:
         if verdict is not r.Verdict.UP:
             assert not outcome.sent
             return
+        if outcome.path_reason == HELD:
+            assert not outcome.sent
+            return
         assert outcome.path_reason in r.NAMES
+        if outcome.reason == r.UP_FRAGMENT:
+            return
         path_verdict = r.verdict_of(outcome.path_reason)
         if path_verdict is r.Verdict.RELEASED:
             assert len(outcome.sent) == 1 and outcome.sent[0][0] == to_server, r.NAMES[outcome.path_reason]
@@ -123,9 +128,10 @@ class Box:
         assert int(line[127]) == self.seen == sum(int(line[n]) for n in STEERED)
         return {r.NAMES[n]: int(line[n]) for n in STEERED if line[n]}
 
-    def lost_counters(self) -> Any:
-        """The path's counters of worker 0."""
-        return self.path.shared.words(0, COUNTERS_OFF, r.REASON_COUNT)
+    def path_counts(self) -> dict[str, int]:
+        """The path's counters by the reason's name, zeros left out."""
+        words = self.path.path_counters.view("int64")
+        return {r.NAMES[n]: int(words[n]) for n in range(r.PATH_FIRST, r.REASON_COUNT) if words[n]}
 
 
 def is_same_packet(before: bytes, after: bytes) -> bool:
@@ -245,7 +251,8 @@ def names_of(outcomes: Iterable[Outcome]) -> list[str]:
 
 
 def name_of(outcome: Outcome) -> str:
-    return r.NAMES[outcome.reason if outcome.path_reason is None else outcome.path_reason]
+    number = outcome.reason if outcome.path_reason is None else outcome.path_reason
+    return "held" if number == HELD else r.NAMES[number]
 
 
 def request(host: str, method: str = "GET", path: str = "/", *fields: str, body: bytes = b"") -> bytes:

@@ -3,7 +3,7 @@
     @shared                                  a plain function that both targets compile
     def parse(data, end): ...
 
-    def steer(skb): ...                      undecorated: `build(steer)` is the kernel program, `kernel(steer)` the native one
+    def steer(skb): ...                      `build(steer)` is the kernel program, `kernel(steer)` the native one
 
 Built on `numba.core.target_extension` alone; nothing of Numba or of its CPU target is patched. What a program calls may
 be an intrinsic, a `@shared` function or a native kernel: each is compiled again for this target and inlined, so that one
@@ -69,14 +69,14 @@ class CompileError(PenstockError):
     """A function that cannot become a kernel program; the text says which and why."""
 
 
-class EBPF(Generic):  # type: ignore[misc]
+class EBPF(Generic):
     """The target's place in Numba's hierarchy: it sees generic and ebpf implementations, never those of the CPU."""
 
 
 target_registry["ebpf"] = EBPF
 
 
-class Library(codegen.CPUCodeLibrary):  # type: ignore[misc]
+class Library(codegen.CPUCodeLibrary):
     """Collects modules; optimisation waits for the whole program (see `_build`)."""
 
     def _optimize_functions(self, module: Any) -> None: ...
@@ -84,7 +84,7 @@ class Library(codegen.CPUCodeLibrary):  # type: ignore[misc]
     def _finalize_specific(self) -> None: ...
 
 
-class Codegen(codegen.Codegen):  # type: ignore[misc]
+class Codegen(codegen.Codegen):
     """LLVM's BPF back end as Numba wants to see a code generator."""
 
     _library_class = Library
@@ -114,7 +114,7 @@ class Codegen(codegen.Codegen):  # type: ignore[misc]
         passes.getModulePassManager().run(module, passes)
 
 
-class TypingContext(typing.Context):  # type: ignore[misc]
+class TypingContext(typing.Context):
     def resolve_value_type(self, value: Any) -> Any:
         """A native kernel met in a program's code is compiled again, for the program."""
         if isinstance(value, Dispatcher) and not isinstance(value, ProgramDispatcher):
@@ -122,7 +122,7 @@ class TypingContext(typing.Context):  # type: ignore[misc]
         return super().resolve_value_type(value)
 
 
-class CallConv(callconv.MinimalCallConv):  # type: ignore[misc]
+class CallConv(callconv.MinimalCallConv):
     """Numba emits raises that can never happen (`range` with step 0): a raise becomes a call to an unknown function, and
     only one that survives optimisation is an error."""
 
@@ -141,7 +141,7 @@ class CallConv(callconv.MinimalCallConv):  # type: ignore[misc]
         self.return_user_exc(builder, exc, loc=loc)
 
 
-class TargetContext(BaseContext):  # type: ignore[misc]
+class TargetContext(BaseContext):
     enable_debuginfo = True
     enable_boundscheck = False
     DIBuilder = debuginfo.DIBuilder
@@ -171,7 +171,7 @@ class TargetContext(BaseContext):  # type: ignore[misc]
         return descriptor.llvm_func_name  # no more than a unique key
 
 
-class Options(CPUTargetOptions):  # type: ignore[misc]
+class Options(CPUTargetOptions):
     def finalize(self, flags: Any, options: Any) -> None:
         flags.enable_pyobject = flags.enable_looplift = flags.nrt = flags.boundscheck = False
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
@@ -179,7 +179,7 @@ class Options(CPUTargetOptions):  # type: ignore[misc]
         flags.error_model, flags.fastmath = "numpy", False
 
 
-class Target(TargetDescriptor):  # type: ignore[misc]
+class Target(TargetDescriptor):
     options = Options
 
     @cached_property
@@ -192,7 +192,7 @@ class Target(TargetDescriptor):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class RefuseFloats(AnalysisPass):  # type: ignore[misc]
+class RefuseFloats(AnalysisPass):
     """int64 mixed with uint64 silently becomes float64: name the variable and its line instead."""
 
     _name = "ebpf_refuse_floats"
@@ -209,7 +209,7 @@ class RefuseFloats(AnalysisPass):  # type: ignore[misc]
         return False
 
 
-class Compiler(CompilerBase):  # type: ignore[misc]
+class Compiler(CompilerBase):
     def define_pipelines(self) -> Any:
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
         pipeline.add_pass_after(RefuseFloats, NopythonTypeInference)
@@ -217,8 +217,9 @@ class Compiler(CompilerBase):  # type: ignore[misc]
         return [pipeline]
 
 
-class ProgramDispatcher(Dispatcher):  # type: ignore[misc]
+class ProgramDispatcher(Dispatcher):
     targetdescr = Target("ebpf")
+    _compiler: Any
 
     @global_compiler_lock
     def compile(self, signature: Any) -> Any:
@@ -239,7 +240,7 @@ def dispatcher(function: Any) -> ProgramDispatcher:
     return _dispatchers[function]
 
 
-class ProgramJit(JitDecorator):  # type: ignore[misc]
+class ProgramJit(JitDecorator):
     """What `@shared` looks up to compile its body for this target."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -269,7 +270,8 @@ class Program:
     @classmethod
     def from_json(cls, text: str) -> "Program":
         fields = json.loads(text)
-        return cls(**{k: v if k == "name" else base64.b64decode(v) for k, v in fields.items()})
+        code, btf, line_info = (base64.b64decode(fields[name]) for name in ("code", "btf", "line_info"))
+        return cls(fields["name"], code, btf, line_info)
 
 
 def _to_program(name: str, object_file: bytes, assembly: str) -> Program:

@@ -34,8 +34,7 @@ from numba.core.target_extension import (
     target_override,
     target_registry,
 )
-from numba.core.typed_passes import IRLegalization, NativeLowering, NoPythonBackend, NopythonTypeInference
-from numba.core.typed_passes import PreLowerStripPhis as StripPhis
+from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import DeadBranchPrune, FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
 from penstock.compile import object_file
@@ -244,13 +243,20 @@ class RefuseFloats(AnalysisPass):  # type: ignore[misc]
         return False
 
 
+def _keep_analysis(parent: Any) -> Any:
+    """A pass that leaves the statements alone, declared as such: else the lifetimes of all variables are found again."""
+    kept = type(parent.__name__, (parent,), {"_name": f"{TARGET}_{parent._name}"})
+    return register_pass(mutates_CFG=False, analysis_only=False)(kept)
+
+
 class Compiler(CompilerBase):  # type: ignore[misc]
-    """The passes that code on integers needs: of Numba's 25, those for closures, arrays, literals, `with`, object mode
-    and annotations are left out."""
+    """The passes that code on integers needs: of Numba's 25, those for closures, arrays, literals, `with`, reference
+    counts, object mode and annotations are left out."""
 
     PASSES = (
-        TranslateByteCode, FixupArgs, IRProcessing, DeadBranchPrune, ReconstructSSA, NopythonTypeInference, RefuseFloats,
-        StripPhis, IRLegalization, NativeLowering, NoPythonBackend,
+        TranslateByteCode, FixupArgs, IRProcessing, DeadBranchPrune, ReconstructSSA,
+        _keep_analysis(NopythonTypeInference), RefuseFloats,
+        PreLowerStripPhis, _keep_analysis(NativeLowering), _keep_analysis(NoPythonBackend),
     )  # fmt: skip
 
     def define_pipelines(self) -> Any:

@@ -62,6 +62,7 @@ def take_fault() -> tuple[int, int, int] | None:
     return address, size, count
 
 
+@shared
 def _check_access(address, size):  # type: ignore[no-untyped-def]
     """Is [address, address + size) inside a region? A fault is remembered, and the access goes to a harmless place."""
     at = _regions_address
@@ -229,6 +230,13 @@ def count_trailing_zeros(typing_context, value):  # type: ignore[no-untyped-def]
     return INT(INT), lambda context, builder, signature, args: builder.cttz(args[0], ir.IntType(1)(0))
 
 
+def _check_move(to, start, size):  # type: ignore[no-untyped-def]
+    """How many bytes may be copied: all, or none when either range leaves its region."""
+    if size > 0 and (_check_access(to, size) != to or _check_access(start, size) != start):
+        return 0
+    return size
+
+
 @intrinsic
 def move(typing_context, to, start, size):  # type: ignore[no-untyped-def]
     """Copy `size` bytes; the ranges may overlap (native code only)."""
@@ -237,8 +245,11 @@ def move(typing_context, to, start, size):  # type: ignore[no-untyped-def]
         name = "llvm.memmove.p0.p0.i64"
         kind = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, ir.IntType(1)])
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        count = args[2]
+        if CHECKED:
+            count = context.compile_internal(builder, _check_move, INT(INT, INT, INT), list(args))
         target, source = (builder.inttoptr(a, POINTER) for a in args[:2])
-        builder.call(function, [target, source, args[2], ir.IntType(1)(0)])
+        builder.call(function, [target, source, count, ir.IntType(1)(0)])
         return I64(0)
 
     return INT(INT, INT, INT), codegen

@@ -37,7 +37,7 @@ def _detail(proto: int, number: int) -> str | None:
     texts = {PROTO_HTTP: http_state.DETAIL_TEXT, PROTO_TLS: tls.DETAILS}.get(proto)
     if not number or texts is None:
         return None
-    return str(texts[number] if number in texts else number) if isinstance(texts, dict) else str(number)
+    return str(texts.get(number, number)) if isinstance(texts, dict) else str(number)
 
 
 def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, Any]:

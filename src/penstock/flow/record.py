@@ -30,6 +30,7 @@ OPEN, FREED, REFUSED = 0, 1, 2
 SEQUENCE_MASK = 0xFFFFFFFF
 BODY_LIMIT = (1 << 30) - 1  # bits of F - J in the word
 BEYOND_BYTES = 65536
+BIRTH_BYTES = 1 << 30  # after so many acknowledged bytes no other handshake of the same ports can still be completed
 
 
 @shared
@@ -63,16 +64,25 @@ def free_end_of(word):  # type: ignore[no-untyped-def]
 
 
 @shared
-def classify_segment(word, acked, is_waiting, is_gap, seq, end, has_payload):  # type: ignore[no-untyped-def]
+def is_before_birth(seq, birth, acked):  # type: ignore[no-untyped-def]
+    """Does a segment begin before the client's first byte? Then it belongs to another handshake of the same ports, which a
+    server that answers with SYN cookies could still complete. (The byte before the first is a keep-alive probe's.)"""
+    is_young = (acked - birth) & SEQUENCE_MASK < BIRTH_BYTES
+    return is_young and sequence_difference(seq, birth) < -1
+
+
+@shared
+def classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, has_payload):  # type: ignore[no-untyped-def]
     """What the kernel does with the client's segment [seq, end), FIN counting as one byte.
 
-    Reads: the record's word and A; is_waiting: sent_up != handled; is_gap: bytes of this flow passed unread.
+    Reads: the record's word, A and the client's first sequence number; is_waiting: sent_up != handled; is_gap: bytes of
+        this flow passed unread; is_urgent: URG is set, which may take a byte out of the stream wherever it points.
     Returns: a steer reason (its range is the verdict).
     """
     state = state_of(word)
     if state == REFUSED:
         return UP_REFUSED
-    if end == seq:
+    if end == seq and not (is_urgent and state == OPEN):
         return EMPTY
     if is_waiting:
         return UP_WAITING
@@ -80,6 +90,8 @@ def classify_segment(word, acked, is_waiting, is_gap, seq, end, has_payload):  #
         return FREE
     if is_gap:
         return UP_GAP
+    if is_urgent or is_before_birth(seq, birth, acked):
+        return UP_UNJUDGED
     if sequence_difference(end, acked) <= 0:
         return ACKNOWLEDGED
     judged_end, free_end = judged_end_of(word), free_end_of(word)

@@ -45,13 +45,13 @@ class Constant:
 MAPS_BOUND = 16  # bindings: words 0..15 are tables, the constants follow
 
 
-class MapType(types.Type):  # type: ignore[misc]
+class MapType(types.Type):
     def __init__(self, map_: Map) -> None:
         self.map = map_
         super().__init__(f"Map({map_.number})")
 
 
-class ConstantType(types.Type):  # type: ignore[misc]
+class ConstantType(types.Type):
     def __init__(self, constant: Constant) -> None:
         self.constant = constant
         super().__init__(f"Constant({constant.number})")

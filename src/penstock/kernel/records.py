@@ -117,8 +117,9 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         if u32(record + t.FLOW_BIRTH) == birth and u32(record + t.FLOW_SERVER_ISN) == server_isn:
             return 1  # the SYN-ACK again
         age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
-        is_new = u32(record + t.FLOW_SYN_NEXT) == birth  # answers the SYN that was seen last
-        if state_of(u64(record + t.FLOW_WORD)) != FREED and age <= IDLE_MS and not is_new:
+        # It answers the SYN that was seen last. (An inbound one does not: it is the client's word.)
+        is_new = u32(record + t.FLOW_SYN_NEXT) == birth and flags & t.IS_INBOUND == 0
+        if not is_new and not _may_go(record, age):
             return 1
     else:
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)

@@ -81,10 +81,12 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
                 return r.SYN_DATA
             neutralise_options(skb, l4, payload)
         return r.HANDSHAKE
-    if from_client:  # somebody on the internet opened it
+    protection = find_protection(skb, key, 0)
+    if from_client:  # somebody on the internet opened it; but a client can say so of a flow of its own
+        if u64(view + h.VIEW_SIZE) and protection & t.SUBSCRIBER_PROTECTED:
+            return r.SYN_DATA
         make_record(skb, bucket, record, view, key, FREED, t.IS_INBOUND, 0, now_ms)
         return r.HANDSHAKE
-    protection = find_protection(skb, key, 0)
     if protection & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
         options = read_handshake_options(skb, l4, payload)
         flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5)
@@ -110,7 +112,7 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     """A segment from the subscriber's side that is no handshake."""
     seq, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_SIZE)
     if record == 0:
-        if size == 0:
+        if size == 0 and u64(view + h.VIEW_FLAGS) & h.URG == 0:
             return r.NO_FLOW
         protection = find_protection(skb, key, 0)
         if protection & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
@@ -129,7 +131,8 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
     is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
     word, acked = u64(record + t.FLOW_WORD), u32(record + t.FLOW_ACKED)
-    reason = classify_segment(word, acked, is_waiting, is_gap, seq, end, size > 0)
+    birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
+    reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
     if reason < r.UP_FIRST:
         return reason
     number = number_of(view, bucket, record, constant(skb, t.bucket_mask))

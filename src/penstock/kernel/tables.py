@@ -9,8 +9,8 @@ line. One record is 128 bytes:
      96  ttl, mode | 100 stream | 104 mark | 108 watch | 112 left, or: answer | 116 answer_seq | 120 answer_end
     124  fin: behind the client's FIN, as last seen
 
-The process writes word, handled, mode, stream, mark, watch and left or answer; the kernel writes the rest. Integers are the machine's
-order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
+The process writes word, handled, mode, stream, mark, watch and left or answer; the kernel writes the rest. Integers are
+the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
 """
 
 from penstock.kernel.primitives import Constant, Map

@@ -16,7 +16,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import KEY_BYTES, UP_HEAD, UP_IS_IPV6, UP_KEY, UP_L3, UP_L4, UP_LENGTH
 from penstock.path.layout import W_BUCKET_MASK, W_CONTROL, W_COUNTERS, W_FRAGMENTS, W_NOW_NS, W_POOL, W_VIEW
-from penstock.path.send import send_packet
+from penstock.path.send import FRAGMENT, send_packet
 from penstock.wire import headers as h
 
 SLOT_COUNT = 64  # per worker: 13 MB, touched only when used
@@ -266,7 +266,7 @@ def release_pieces(w, slot):  # type: ignore[no-untyped-def]
         if number >= u64(slot + SLOT_COUNT_OFF):
             break
         piece = slot + SLOT_PIECES + number * PIECE_BYTES
-        taken &= send_packet(w, slot + SLOT_RAW + u64(piece + 16), 1, 0)
+        taken &= send_packet(w, slot + SLOT_RAW + u64(piece + 16), 1, FRAGMENT)
     return taken
 
 

@@ -32,6 +32,7 @@ NEEDS_CHECKSUM, GSO_TCPV4, GSO_TCPV6, GSO_ECN = 1, 1, 4, 0x80
 CWR = 0x80
 TCP_CHECKSUM, TCP_URGENT = 16, 18
 VNET_BYTES, ADDRESSES_BYTES, TAG_BYTES = 10, 12, 4
+FRAGMENT = -1  # no checksum of its own
 DONT_WAIT, NO_SIGNAL = 0x40, 0x4000
 # W_MESSAGE: struct msghdr (56 bytes), four iovecs, the virtio-net header, a tag.
 IOVECS, VNET, TAG = 64, 128, 144
@@ -113,7 +114,7 @@ def checksum_of(u):  # type: ignore[no-untyped-def]
 
 @shared
 def send_packet(w, u, to_server, checksum):  # type: ignore[no-untyped-def]
-    """Send the packet at hand on as it came. `checksum`: what `checksum_of` said of it (0 for a fragment).
+    """Send the packet at hand on as it came. `checksum`: what `checksum_of` said of it (FRAGMENT for a fragment).
 
     Returns: 1; 0 when the wire did not take it.
     """
@@ -121,7 +122,7 @@ def send_packet(w, u, to_server, checksum):  # type: ignore[no-untyped-def]
     l4, gso_size, tag = u32(u + UP_L4), u32(u + UP_GSO_SIZE), vlan_tag_of(u)
     put64(vnet, 0)
     put16(vnet + 8, 0)
-    flags = u8(packet + l4 + 13) if checksum else 0
+    flags = 0 if checksum == FRAGMENT else u8(packet + l4 + 13)
     if flags & URG:
         packet = _clear_urgent(w, u)
     if checksum == BARE:

@@ -13,6 +13,7 @@ from penstock.flow.record import (
     OPEN,
     REFUSED,
     free_end_of,
+    is_before_birth,
     judged_end_of,
     pack_word,
     sequence_difference,
@@ -252,6 +253,8 @@ def take_client(w, u, record, number):  # type: ignore[no-untyped-def]
     if u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH):
         resynchronise(w, u, record)
         word = u64(record + t.FLOW_WORD)
+    if is_before_birth(u32(u + UP_SEQ), u32(record + t.FLOW_BIRTH), u32(record + t.FLOW_ACKED)):
+        return r.OUT_OF_WINDOW
     stream = open_stream(w, record, number)
     if stream == 0:
         return r.STREAM_FULL

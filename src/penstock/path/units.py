@@ -4,7 +4,7 @@
 
 What comes next in a flow is its *mode*, kept in the record:
 
-    START ──hello──► TLS ──second hello──► TLS ──any other record, once the server has the hello──► free
+    START ──hello──► TLS ──second hello──► TLS ──handshake or application data, once the server has the hello──► free
       │ └─request──► HTTP ◄──────────────────────────────────────────┐
       │               │ Content-Length (POST, PUT, PATCH): F = J + n │
       │               ├─► SKIM (a body that some servers read as a request) ──┤
@@ -101,8 +101,8 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
 
 @shared
 def read_tls_flight(w, u, record, p, end, first_seq, state):  # type: ignore[no-untyped-def]
-    """What follows a hello at p: a second hello is judged like the first; any other record frees the flow once the
-    server has acknowledged everything before it."""
+    """What follows a hello at p: a second hello is judged like the first; a handshake message or application data frees the
+    flow once the server has acknowledged everything before it."""
     status = tls.read_flight(p, end, state)
     if status == NEED_MORE:
         return WAITS
@@ -122,8 +122,9 @@ def read_tls_flight(w, u, record, p, end, first_seq, state):  # type: ignore[no-
             return WAITS
         return advance(w, size, 0)
     early = u64(record + FLOW_LEFT)
-    if has_hello and not (kind == TLS_APPLICATION_DATA and early > 0):
-        return FREES
+    ends_hellos = kind == TLS_HANDSHAKE or (kind == TLS_APPLICATION_DATA and early <= 0)
+    if has_hello and ends_hellos:
+        return FREES  # alerts and heartbeats do not: some servers skip them and take a hello behind them
     put64(record + FLOW_LEFT, max(early - size, 0))
     return advance(w, TLS_HEADER_BYTES, size - TLS_HEADER_BYTES)
 
@@ -147,8 +148,8 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
     length, left, mode = 0, 0, MODE_HTTP
     if kind == hs.BODY_LENGTH:
         length = u64(state + hs.BODY_LENGTH_BYTES)
-    if u16(record + FLOW_MODE) == MODE_TRY or flags & (hs.UPGRADE | hs.CONNECT):
-        length, mode = 0, MODE_TRY
+    if flags & (hs.UPGRADE | hs.CONNECT):
+        mode = MODE_TRY
     elif kind == hs.BODY_CHUNKED:
         mode = MODE_CHUNK_FIRST
     elif length and flags & hs.BODY_TRUSTED == 0:
@@ -176,6 +177,9 @@ def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
         return WAITS
     if u64(state + hs.HOST_COUNT) == 0 and judge_host(w, u, p, 0) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p, 0)
+    if u64(state + hs.FLAGS) & (hs.UPGRADE | hs.CONNECT) and u64(state + hs.BODY_KIND) != hs.BODY_NONE:
+        # A server that ignores the upgrade reads a body here, another one its new protocol.
+        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, hs.BAD_BODY_CONNECT, p, 0)
     return take_http_head(w, u, record, p, state)
 
 

@@ -126,7 +126,7 @@ DETAIL_TEXT = {
     BAD_LENGTH_AND_CODING: "Content-Length with Transfer-Encoding",
     BAD_BODY_JUNK: "a body, and a line without a field name: servers differ in whether they read the fields behind it",
     BAD_BODY_LF: "a body, and lines that end in a line feed alone: servers differ in where the head ends",
-    BAD_BODY_CONNECT: "CONNECT with a body",
+    BAD_BODY_CONNECT: "CONNECT or Upgrade with a body",
     BAD_CHUNK_LONG: "a chunk's size line is longer than 8 KB",
     BAD_CHUNK_SIZE: "a chunk size that is not 1 to 15 hexadecimal digits",
     BAD_CHUNK_EXTENSION: "a chunk extension with white space, quotes or bytes outside ASCII",
