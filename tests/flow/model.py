@@ -28,7 +28,7 @@ FLOWS = [
     Flow("10.1.0.9", tags=((0x8100, 7),)),
 ]  # fmt: skip
 TRICKS = frozenset({"urgent", "syn_ack", "alert"})
-MOVES, PATIENCE = 70, 3000
+MOVES, PATIENCE = 70, 300_000
 PAUSE_NS = 60_000_000_000
 
 
@@ -60,11 +60,14 @@ class Model:
     def say(self, who: str, content: bytes, server: Server) -> None:
         if self.says:
             s = read_frame(content)
-            place = server.place(s.seq) if who != "box ->" else s.seq
-            print(f"{who} {place:6} flags {s.flags:02x} ttl {s.ttl} {s.checksum} {s.data[:90]!r}")
+            print(f"{who} {server.place(s.seq):6} flags {s.flags:02x} ttl {s.ttl} {s.checksum} {s.data[:90]!r}")
 
     def settle(self, wire: Wire, server: Server, client: Any, flow: Flow) -> None:
         """One thing happens somewhere on the line."""
+        if self.says:
+            wire.said = wire.said or []
+            print("".join(line + "\n" for line in wire.said), end="")
+            wire.said.clear()
         ready = [name for name, queue in (("near", wire.near), ("server", wire.far[True]), ("client", wire.far[False])) if queue]
         if wire.ring and (not ready or wire.random.random() < 0.3):
             wire.work()
@@ -86,6 +89,8 @@ class Model:
                         options=timestamps(2, STAMP),
                     )  # fmt: skip
                     wire.put(reply, False)
+                if self.says:
+                    print(f"    server has {bytes(server.stream)!r}, waits for {server.following}, acts for {server.hosts}")
 
     def finish(self, wire: Wire, number: int) -> None:
         self.box.now_ns = wire.now_ns
@@ -106,6 +111,8 @@ class Model:
         wire = Wire(self.box.path, random, self.box.now_ns, loses=random.choice([0, 0, 0.1]))
         self.open(wire, flow, server)
         for _ in range(MOVES):
+            if REFUSED_NAME in server.hosts:
+                break
             content = evader.move()
             self.say("client ->", content, server)
             wire.put(content, True)
@@ -129,7 +136,7 @@ class Model:
         client = Honest(random, flow, server, write_stream(random))
         wire = Wire(self.box.path, random, self.box.now_ns, loses=random.choice([0, 0.05, 0.15]))
         self.open(wire, flow, server)
-        for _ in range(PATIENCE + 60 * len(client.stream) // client.segment_bytes):
+        for _ in range(PATIENCE + 100 * len(client.stream) // min(client.segment_bytes, server.window)):
             content = client.next_frame() if random.random() < 0.5 else None
             if content:
                 self.say("client ->", content, server)

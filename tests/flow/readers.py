@@ -31,6 +31,12 @@ def read_field(head: bytes, name: bytes) -> bytes:
     return b""
 
 
+def is_request(head: bytes) -> bool:
+    """Does it begin with a request line?"""
+    words = head.split(b"\r\n")[0].split(b" ")
+    return len(words) > 2 and words[0].isalnum() and words[-1].startswith(b"HTTP/")
+
+
 def read_chunks(stream: bytes, at: int) -> int:
     """Where a chunked body ends; -1 when it is not whole or wrong."""
     while True:
@@ -54,11 +60,11 @@ def read_http(stream: bytes, is_closed: bool, *, takes_bodies: bool = True) -> l
             at += 1
         end = stream.find(b"\r\n\r\n", at)
         if end < 0:
-            if is_closed and b" HTTP/" in stream[at:]:
+            if is_closed and is_request(stream[at:]):
                 hosts += read_hosts(stream[at:])  # some read a head up to the end of the stream
             return hosts
         head, at = stream[at:end], end + 4
-        if b" HTTP/" not in head.split(b"\r\n")[0]:
+        if not is_request(head):
             return hosts
         hosts += read_hosts(head)
         if not takes_bodies and head.split(b" ")[0] not in TRUSTED:

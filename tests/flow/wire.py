@@ -4,6 +4,7 @@ from collections import deque
 from random import Random
 
 from penstock.kernel import tables as t
+from penstock.kernel.reasons import NAMES
 from penstock.kernel.steer import TCX_DROP
 from penstock.line.native import NativePath
 
@@ -17,6 +18,7 @@ class Wire:
     def __init__(self, path: NativePath, random: Random, now_ns: int, *, loses: float = 0.0, lags: bool = True) -> None:
         self.path, self.random, self.now_ns = path, random, now_ns
         self.loses, self.lags = loses, lags
+        self.said: list[str] | None = None
         self.repeats = random.choice([0.0, 0.05])
         self.reorders = random.choice([0.0, 0.2])
         self.near: list[tuple[bool, bytes]] = []
@@ -39,7 +41,12 @@ class Wire:
         """A frame arrives at the box: the kernel's half, then as much of the worker's as it is fast."""
         self.now_ns += STEP_NS
         self.path.set_pulse(self.now_ns)
-        if self.path.steer(content, to_server, self.now_ns) != TCX_DROP:
+        before = self.path.counters[:1016].copy() if self.said is not None else None
+        verdict = self.path.steer(content, to_server, self.now_ns)
+        if self.said is not None:
+            reason = int((self.path.counters[:1016] != before).nonzero()[0][0]) // 8
+            self.said.append(f"    steer {'client' if to_server else 'server'}: {NAMES[reason]}")
+        if verdict != TCX_DROP:
             rewritten = self.path.frame[: len(content)].tobytes()
             self.leave(rewritten, to_server)
         if self.path.ring[0]:
@@ -54,7 +61,9 @@ class Wire:
         self.path.ring[16 : 16 + len(record)] = bytearray(record)
         self.path.ring[0] = 1
         self.path.capture[:8] = 0
-        self.path.step()
+        reason = self.path.step()
+        if self.said is not None:
+            self.said.append(f"    step: {NAMES.get(reason, reason)}")
         for to_server, content in self.path._sent():
             self.leave(content, to_server)
 

@@ -106,8 +106,6 @@ OTHERS = [
     record(b"\0\0\0\0"),
     b"GET / HTTP/1.1\r\n",
 ]
-FREED_BY_ALERT = pytest.mark.xfail(strict=True, reason="an alert record in the clear sets the flow free, and OpenSSL skips it")
-BETWEEN = [*(pytest.param(between, marks=FREED_BY_ALERT) for between in ALERTS), *OTHERS]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +114,7 @@ def box() -> Box:
 
 
 @pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="the server under comparison is OpenSSL 3")
-@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("between", ALERTS + OTHERS)
 @pytest.mark.parametrize("together", [False, True])
 def test_the_server_reads_no_second_hello_that_we_do_not(box: Box, between: bytes, together: bool) -> None:
     server, wire = Server(), flights()
