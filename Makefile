@@ -10,11 +10,11 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@touch $@
 
 demo: $(VENV)/ready
-	@scripts/packages.sh demo
+	@$(SUDO) scripts/packages.sh demo
 	@$(SUDO) $(BIN)/penstock demo
 
 test: $(VENV)/ready
-	@scripts/packages.sh test
+	@$(SUDO) scripts/packages.sh test
 	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/ready
@@ -24,7 +24,7 @@ lint: $(VENV)/ready
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready
-	@scripts/packages.sh bench
+	@$(SUDO) scripts/packages.sh bench
 	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(BENCH)
 
 # The lock file: every version and hash of what is installed, from pyproject.toml.

@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import structlog
 
-from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
+from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
 from penstock.control.ledger import Ledger, read_counters, read_ledger
 from penstock.control.lists.build import build_names
@@ -44,12 +44,13 @@ from penstock.line.pins import Pins, find_root
 from penstock.line.protection import set_protection
 from penstock.path.layout import ALL_REQUESTS, HISTOGRAM_BUCKETS
 from penstock.path.memory import HISTOGRAM_OFF, SharedMemory
-from penstock.policy.snapshot import Snapshot, SnapshotError
+from penstock.policy.snapshot import Snapshot
 
 POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
+FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
 DRAIN_S = 0.02  # behind the last packet that went up: the workers empty their rings before they are told to stop
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # events have standard output
@@ -98,6 +99,8 @@ class Run:
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None) -> None:
         self.pair, self.configuration_path, self.ready_path = pair, configuration_path, ready_path
         self.configuration = load_configuration(configuration_path)
+        if any(subscriber.scope for subscriber in self.configuration.subscribers):
+            raise RunError("subscribers: scope: expected 0: in line, scopes are not read from packets in this version")
         check_kernel()
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
@@ -118,8 +121,9 @@ class Run:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
-            self._start()
-            self._serve()
+            with self._open_log() as sink:
+                self._start()
+                self._serve(sink)
             return 0
         finally:
             self._stop()
@@ -142,16 +146,27 @@ class Run:
         self.control.set_ports(port_bits(self.configuration.ports))
         set_protection(self.control, self._prefixes())
         raise_cable(self.pair, self.pins)
+        if not self._wait_ready():
+            return
         if attach_steer(self.pair, self.pins) or is_new:
             self.control.renew()
-        self._wait_ready()
-        if self.configuration.metrics.listen:
-            host, _, port = self.configuration.metrics.listen.rpartition(":")
-            serve_metrics(host.strip("[]"), int(port), self.read_metrics)
-        log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
+        self._start_metrics()
+        if self.control.is_on:
+            log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
+        else:
+            log.warning("the switch is off: nothing is judged until `penstock on`")
         if self.ready_path:
             self.ready_path.touch()
         notify_systemd("READY=1")
+
+    def _start_metrics(self) -> None:
+        if not self.configuration.metrics.listen:
+            return
+        host, _, port = self.configuration.metrics.listen.rpartition(":")
+        try:
+            serve_metrics(host.strip("[]"), int(port), self.read_metrics)
+        except OSError as error:
+            raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
     def _build_snapshot(self, configuration: Configuration) -> Snapshot:
         self.generation += 1
@@ -186,47 +201,54 @@ class Run:
         process.input.flush()
         return process
 
-    def _wait_ready(self) -> None:
-        """Wait until the packet process judges. Raises RunError when it ends before."""
+    def _wait_ready(self) -> bool:
+        """Wait until the packet process judges; False when we are told to stop before. Raises RunError when it ends."""
         end = time.monotonic() + READY_S
         told = False
         while time.monotonic() < end and not self.stops:
             readable, _, _ = select.select([self.process.output], [], [], 0.2)
             if readable:
                 if self.process.output.readline().strip() == "ready":
-                    return
+                    return True
                 status = self.process.program.wait()
                 raise RunError(f"the packet process ended with status {status} before it was ready")
             if not told and time.monotonic() - self.process.started_s > 3:
                 told = True
                 log.info("compiling the packet path, once for this version")
+        if self.stops:
+            return False
         raise RunError(f"the packet process was not ready after {READY_S:.0f} s")
 
     # ---- service ------------------------------------------------------------------------------------------------------
-    def _serve(self) -> None:
-        with self._open_log() as sink:
-            events = EventLog(sink)
-            offset_ns = monotonic_offset_ns()
-            while not self.stops:
-                for raw in self.reader.read():
-                    events.write(decode_event(raw, self.snapshot, offset_ns))
-                if self.process.program.poll() is not None:
-                    self._restart_process()
-                if self.reloads:
-                    self.reloads = False
-                    self._reload()
-                self._sleep()
-            for raw in self.reader.read():
-                events.write(decode_event(raw, self.snapshot, offset_ns))
+    def _serve(self, sink: TextIO) -> None:
+        self.events = EventLog(sink)
+        while not self.stops:
+            self._write_events()
+            if self.process.program.poll() is not None:
+                self._restart_process()
+            if self.reloads:
+                self.reloads = False
+                self._reload()
+            self._sleep()
+        self._write_events()
+
+    def _write_events(self) -> None:
+        offset_ns = monotonic_offset_ns()
+        for raw in self.reader.read():
+            self.events.write(decode_event(raw, self.snapshot, offset_ns))
 
     def _sleep(self) -> None:
         """Wait for the packet process to say something (its end above all), or for the next look at the rings."""
         select.select([self.process.output], [], [], POLL_S)
 
     def _open_log(self) -> Any:
-        if self.configuration.log.path == "-":
+        path = self.configuration.log.path
+        if path == "-":
             return contextlib.nullcontext(sys.stdout)
-        return open(self.configuration.log.path, "a", encoding="utf-8")
+        try:
+            return open(path, "a", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"log.path: {path}: {error.strerror}") from None
 
     def _restart_process(self) -> None:
         """The packet process died: the kernel passes packets meanwhile; start it again at once."""
@@ -246,13 +268,20 @@ class Run:
             configuration = load_configuration(self.configuration_path)
             build_names(configuration)
             snapshot = self._build_snapshot(configuration)
-        except (ConfigurationError, SnapshotError, OSError) as error:
-            log.error("not reloaded", error=str(error))
+        except (PenstockError, OSError) as error:
+            log.error("not reloaded: what was in force stays", error=str(error))
             return
-        old, self.snapshot, self.configuration = self.snapshot, snapshot, configuration
-        self.process.input.write(f"{snapshot.path}\n")
-        self.process.input.flush()
-        self.process.output.readline()
+        fixed = {name: getattr(self.configuration, name) for name in FIXED}
+        changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
+        if changed:
+            log.warning("these settings change at the next start only", settings=changed)
+        old, self.snapshot, self.configuration = self.snapshot, snapshot, configuration.model_copy(update=fixed)
+        try:
+            self.process.input.write(f"{snapshot.path}\n")
+            self.process.input.flush()
+            self.process.output.readline()
+        except OSError:
+            pass  # it died just now, and is started again with this snapshot
         self.control.set_ports(port_bits(configuration.ports))
         set_protection(self.control, self._prefixes())
         old.path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from rich.table import Table
 from penstock.control.ledger import read_counters, read_ledger
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
-from penstock.kernel.primitives import Map
+from penstock.kernel.declared import Map
 from penstock.kernel.reasons import REASONS, Verdict
 from penstock.line.inline import SIDES, Control
 from penstock.line.pins import find_pairs, find_root

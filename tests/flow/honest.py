@@ -43,8 +43,8 @@ class Honest:
         self.first, self.closes = server.client_first, random.random() < 0.7
         self.acknowledged = self.sent = 0
         self.stamped, self.stamp = random.random() < 0.5, STAMP
-        self.flight = random.choice([1460, 4000, 20_000])
-        self.segment_bytes = random.choice([1, 7, 100, 1460])
+        self.flight = random.choice([300, 4000, 20_000])
+        self.segment_bytes = random.choice([1, 7, 100, 1460] if len(stream) < 700 else [100, 1460])
         self.end = len(stream) + self.closes
         self.refusals = 0
 

@@ -28,7 +28,7 @@ FLOWS = [
     Flow("10.1.0.9", tags=((0x8100, 7),)),
 ]  # fmt: skip
 TRICKS = frozenset({"urgent", "syn_ack", "alert"})
-MOVES, PATIENCE = 70, 300_000
+MOVES, PATIENCE = 70, 500  # moves of an evader; things that may happen for each segment of a healthy client
 PAUSE_NS = 60_000_000_000
 
 
@@ -136,7 +136,7 @@ class Model:
         client = Honest(random, flow, server, write_stream(random))
         wire = Wire(self.box.path, random, self.box.now_ns, loses=random.choice([0, 0.05, 0.15]))
         self.open(wire, flow, server)
-        for _ in range(PATIENCE + 100 * len(client.stream) // min(client.segment_bytes, server.window)):
+        for _ in range(PATIENCE * (20 + len(client.stream) // min(client.segment_bytes, server.window))):
             content = client.next_frame() if random.random() < 0.5 else None
             if content:
                 self.say("client ->", content, server)

@@ -117,7 +117,7 @@ def box() -> Box:
 @pytest.mark.parametrize("between", ALERTS + OTHERS)
 @pytest.mark.parametrize("together", [False, True])
 def test_the_server_reads_no_second_hello_that_we_do_not(box: Box, between: bytes, together: bool) -> None:
-    server, wire = Server(), flights()
+    wire, server = flights(), Server()
     number = (ALERTS + OTHERS).index(between)
     talk = Conversation(box, Flow(client_port=45000 + 2 * number + together, server_port=443)).open()
     server.feed(wire.first)

@@ -13,15 +13,13 @@ The bytes of a `Program` still hold *numbers* where the kernel wants file descri
 known only when it is loaded (`kernel.bpf.load` puts them in), so it is plain data that can be kept on disk.
 """
 
-import base64
 import io
-import json
 import re
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +46,7 @@ from numba.core.target_extension import (
 from numba.core.typed_passes import NopythonTypeInference
 
 from penstock.compile.native import cache_directory
+from penstock.compile.program import Program
 from penstock.errors import PenstockError
 
 TRIPLE = "bpfel"
@@ -60,9 +59,6 @@ from importlib import import_module
 from penstock.compile.ebpf import _build
 print(_build(getattr(import_module(sys.argv[1]), sys.argv[2])).to_json())
 """
-
-# What the 64-bit immediate of a marked load means until the program is loaded: the source register of `ld_imm64`.
-MARK_MAP, MARK_MAP_VALUE, MARK_CONSTANT = 1, 2, 7
 
 
 class CompileError(PenstockError):
@@ -254,26 +250,6 @@ dispatcher_registry[EBPF] = ProgramDispatcher
 jit_registry[EBPF] = ProgramJit
 
 
-@dataclass(frozen=True)
-class Program:
-    """A compiled program: instructions with marked loads, BTF and line information as the kernel wants them."""
-
-    name: str
-    code: bytes
-    btf: bytes
-    line_info: bytes
-
-    def to_json(self) -> str:
-        fields = asdict(self)
-        return json.dumps({k: v if isinstance(v, str) else base64.b64encode(v).decode() for k, v in fields.items()})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Program":
-        fields = json.loads(text)
-        code, btf, line_info = (base64.b64decode(fields[name]) for name in ("code", "btf", "line_info"))
-        return cls(fields["name"], code, btf, line_info)
-
-
 def _to_program(name: str, object_file: bytes, assembly: str) -> Program:
     elf = ELFFile(io.BytesIO(object_file))
     if elf.get_section_by_name(f".rel{SECTION}"):
@@ -343,6 +319,7 @@ def build(function: Callable[[int], int]) -> Program:
     program = Program.from_json(child.stdout.splitlines()[-1])
     if kept:
         partial = kept.with_suffix(".partial")
-        partial.write_text(child.stdout.splitlines()[-1])
-        partial.replace(kept)
+        with suppress(OSError):  # a full disk costs the next start a compilation, no more
+            partial.write_text(child.stdout.splitlines()[-1])
+            partial.replace(kept)
     return program

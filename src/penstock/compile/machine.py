@@ -44,14 +44,14 @@ TARGET = "penstock"
 BIT = ir.IntType(1)
 
 
-class Machine(Generic):  # type: ignore[misc]
+class Machine(Generic):
     """The target's place in Numba's hierarchy: it sees generic implementations and its own, never those of the CPU."""
 
 
 target_registry[TARGET] = Machine
 
 
-class Library(codegen.CodeLibrary):  # type: ignore[misc]
+class Library(codegen.CodeLibrary):
     """The LLVM text of one function, and the libraries of the functions that it calls."""
 
     def __init__(self, owner: Any, name: str) -> None:
@@ -77,7 +77,7 @@ class Library(codegen.CodeLibrary):  # type: ignore[misc]
         raise NotImplementedError("functions exist in the emitted object only")
 
 
-class Codegen(codegen.Codegen):  # type: ignore[misc]
+class Codegen(codegen.Codegen):
     """The machine that we run on, as Numba wants to see a code generator."""
 
     _library_class = Library
@@ -95,7 +95,7 @@ class Codegen(codegen.Codegen):  # type: ignore[misc]
     def _add_module(self, module: Any) -> None: ...
 
 
-class TypingContext(typing.BaseContext):  # type: ignore[misc]
+class TypingContext(typing.BaseContext):
     def __init__(self) -> None:
         super().__init__()
         self._resolved: dict[Any, Any] = {}
@@ -115,7 +115,7 @@ class TypingContext(typing.BaseContext):  # type: ignore[misc]
         return super().resolve_value_type(dispatcher(value) if isinstance(value, FunctionType) else value)
 
 
-class CallConv(callconv.BaseCallConv):  # type: ignore[misc]
+class CallConv(callconv.BaseCallConv):
     """A function returns its value. A raise is a call to an unknown function: most are proved away by LLVM (`range` with
     step 0), and one that is left is an error of `emit_object`."""
 
@@ -172,7 +172,7 @@ class CallConv(callconv.BaseCallConv):  # type: ignore[misc]
         return self.STATUS, self.context.get_returned_value(builder, resty, value)
 
 
-class TargetContext(BaseContext):  # type: ignore[misc]
+class TargetContext(BaseContext):
     enable_boundscheck = False
 
     def init(self) -> None:
@@ -206,14 +206,14 @@ class TargetContext(BaseContext):  # type: ignore[misc]
         return descriptor.llvm_func_name  # no more than a unique key
 
 
-class Options(CPUTargetOptions):  # type: ignore[misc]
+class Options(CPUTargetOptions):
     def finalize(self, flags: Any, options: Any) -> None:
         flags.enable_pyobject = flags.enable_looplift = flags.nrt = flags.boundscheck = flags.debuginfo = False
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         flags.error_model, flags.fastmath = "numpy", False
 
 
-class Target(TargetDescriptor):  # type: ignore[misc]
+class Target(TargetDescriptor):
     options = Options
 
     @cached_property
@@ -226,7 +226,7 @@ class Target(TargetDescriptor):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class RefuseFloats(AnalysisPass):  # type: ignore[misc]
+class RefuseFloats(AnalysisPass):
     """int64 mixed with uint64 silently becomes float64: name the variable and its line instead."""
 
     _name = "penstock_refuse_floats"
@@ -249,7 +249,7 @@ def _keep_analysis(parent: Any) -> Any:
     return register_pass(mutates_CFG=False, analysis_only=False)(kept)
 
 
-class Compiler(CompilerBase):  # type: ignore[misc]
+class Compiler(CompilerBase):
     """The passes that code on integers needs: of Numba's 25, those for closures, arrays, literals, `with`, reference
     counts, object mode and annotations are left out."""
 
@@ -267,8 +267,9 @@ class Compiler(CompilerBase):  # type: ignore[misc]
         return [pipeline]
 
 
-class MachineDispatcher(Dispatcher):  # type: ignore[misc]
+class MachineDispatcher(Dispatcher):
     targetdescr = Target(TARGET)
+    _compiler: Any  # set by Numba
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """One version per type: a literal is an int64 like any other (LLVM inlines where a constant helps)."""
@@ -293,7 +294,7 @@ def dispatcher(function: Any) -> MachineDispatcher:
     return _dispatchers[function]
 
 
-class MachineJit(JitDecorator):  # type: ignore[misc]
+class MachineJit(JitDecorator):
     """What Numba looks up to compile an implementation for this target."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

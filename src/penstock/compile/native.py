@@ -111,7 +111,7 @@ class Kernel:
             raise TypeError(f"{self.py_func.__qualname__} takes {self._arity} int64, not {signature}")
         self._load()
 
-    @global_compiler_lock  # type: ignore[untyped-decorator]
+    @global_compiler_lock
     def _load(self) -> Callable[..., Any]:
         if self._entry is None:
             kept = _find_kept(self.py_func)

@@ -152,7 +152,7 @@ class Configuration(Model):
     log: Log = Log()
     metrics: Metrics = Metrics()
     flows: Flows = Flows()
-    workers: Annotated[Count, Field(ge=1, le=64)] = 1
+    workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
 
     @property
     def category_names(self) -> list[str]:

@@ -66,7 +66,8 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
         "service": snapshot.service_names[service] if 0 <= service < len(snapshot.service_names) else None,
     }
     if flags & e.EVENT_IS_REQUEST and fields["reason"] in ("blocked", "ambiguous"):
-        kind = {PROTO_HTTP: "page", PROTO_TLS: "alert"}.get(proto, "reset")
+        page = {"empty": "empty", "redirect": "redirect"}.get(fields["action"], "page")
+        kind = {PROTO_HTTP: page, PROTO_TLS: "alert"}.get(proto, "reset")
         fields["answer"] = "reset" if flags & e.EVENT_RESET else kind
     text = _detail(proto, detail)
     if text:

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.compile.ebpf import MARK_CONSTANT, MARK_MAP, MARK_MAP_VALUE, Program
-from penstock.kernel.primitives import Constant, Map
+from penstock.compile.program import MARK_CONSTANT, MARK_MAP, MARK_MAP_VALUE, Program
+from penstock.kernel.declared import Constant, Map
 
 MAP_KINDS = {"hash": 1, "array": 2, "array_of_maps": 12, "ringbuf": 27}
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT_KEY, PROG_LOAD, OBJ_PIN, OBJ_GET = 0, 1, 2, 3, 4, 5, 6, 7

@@ -14,32 +14,12 @@ from numba.core import datamodel
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, register_model, typeof_impl
 
-from penstock.compile.ebpf import MARK_CONSTANT, MARK_MAP, MARK_MAP_VALUE
 from penstock.compile.memory import I64, INT, POINTER, in_kernel, move, put16, put64, same, shared, u16, u64
+from penstock.compile.program import MARK_CONSTANT, MARK_MAP, MARK_MAP_VALUE
+from penstock.kernel.declared import Constant, Map
 
 CONTEXT_BYTES = 216
 CONTEXT_DATA, CONTEXT_END, CONTEXT_BINDINGS = 192, 200, 208
-
-
-class Map:
-    """A declared table. `entries` and `value_bytes` may be set until it is created; compiled code holds its number."""
-
-    ALL: list["Map"] = []
-
-    def __init__(self, name: str, kind: str, key_bytes: int, value_bytes: int, entries: int, flags: int = 0) -> None:
-        self.name, self.kind, self.key_bytes, self.value_bytes = name, kind, key_bytes, value_bytes
-        self.entries, self.flags, self.number, self.fd = entries, flags, len(Map.ALL), -1
-        Map.ALL.append(self)
-
-
-class Constant:
-    """A number that a program learns when it is loaded."""
-
-    ALL: list["Constant"] = []
-
-    def __init__(self, name: str) -> None:
-        self.name, self.number = name, len(Constant.ALL)
-        Constant.ALL.append(self)
 
 
 MAPS_BOUND = 16  # bindings: words 0..15 are tables, the constants follow

@@ -177,7 +177,8 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
         if not from_client:
             return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
         if status != h.IS_FRAGMENT:
-            return r.MALFORMED  # no server could read it, and none that could may get it unread
+            # No server should read it; a protected subscriber's must not be the one that does.
+            return r.MALFORMED if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED else r.TRUNCATED
         if u64(view + h.VIEW_PROTOCOL) != h.PROTOCOL_TCP and not u64(view + h.VIEW_IS_IPV6):
             return r.NOT_TCP
         protection = find_protection(skb, key, 0)
@@ -207,6 +208,8 @@ def steer(skb):  # type: ignore[no-untyped-def]
     key, view = stack(KEY_BYTES), stack(VIEW_BYTES)
     for word in range(0, VIEW_BYTES, 8):
         put64(view + word, 0)
+    for word in range(0, KEY_BYTES, 8):
+        put64(key + word, 0)
     reason = decide(skb, view, key)
     count(skb, reason)
     if reason >= r.DROP_FIRST:

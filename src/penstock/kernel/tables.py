@@ -13,7 +13,7 @@ The process writes word, handled, mode, stream, mark, watch and left or answer; 
 the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
 """
 
-from penstock.kernel.primitives import Constant, Map
+from penstock.kernel.declared import Constant, Map
 
 LAYOUT_VERSION = 1
 MMAPABLE = 1 << 10

@@ -16,12 +16,10 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from penstock.compile.ebpf import build
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.kernel.cable import cable_instructions
-from penstock.kernel.primitives import Map
-from penstock.kernel.steer import steer
+from penstock.kernel.declared import Map
 from penstock.line.pins import Pins
 
 SIDES = ("ingress", "egress")
@@ -103,10 +101,13 @@ def _set_promiscuous(ifindex: int, on: bool) -> None:
             route.link("set", index=ifindex, state="up")
 
 
-def _silence(name: str) -> None:
-    """The box says nothing of its own in line: no IPv6 address, no neighbour or router discovery."""
+def _silence(name: str, silent: bool) -> None:
+    """The box says nothing of its own in line: no IPv6 address, no neighbour or router discovery. Afterwards the
+    namespace's default holds again."""
+    settings = Path("/proc/sys/net/ipv6/conf")
     with contextlib.suppress(OSError):
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+        value = "1" if silent else (settings / "default/disable_ipv6").read_text()
+        (settings / name / "disable_ipv6").write_text(value)
 
 
 def raise_cable(pair: Pair, pins: Pins) -> None:
@@ -115,7 +116,7 @@ def raise_cable(pair: Pair, pins: Pins) -> None:
     pins.make()
     for side, name in zip(SIDES, (pair.ingress, pair.egress), strict=True):
         program = bpf.load_instructions("cable", cable_instructions(pair.peer(side)))
-        _silence(name)
+        _silence(name, True)
         _set_promiscuous(pair.ifindex(side), True)
         _attach(pins, f"cable_{side}", program, pair.ifindex(side), False)
         os.close(program)
@@ -130,6 +131,7 @@ def lower_cable(pair: Pair, pins: Pins) -> bool:
             pins.remove(f"{kind}_{side}")
         with contextlib.suppress(LineError, IndexError):
             _set_promiscuous(pair.ifindex(side), False)
+            _silence(pair.ingress if side == "ingress" else pair.egress, False)
     pins.remove_all()
     return True
 
@@ -209,9 +211,9 @@ class Control:
         return True
 
     def renew(self) -> None:
-        """Start a new epoch: what passed before was unread."""
+        """Start a new epoch: what passed before was unread. A switch that somebody turned off stays off."""
         epoch = self.word(tables.CONTROL_EPOCH)
-        self.set_word(tables.CONTROL_EPOCH, epoch + 2 if epoch & 1 else epoch + 1)
+        self.set_word(tables.CONTROL_EPOCH, epoch + 2 if epoch else 1)
 
     def set_ports(self, ports: bytes) -> None:
         """A bit per TCP port that is judged."""
@@ -220,6 +222,9 @@ class Control:
 
 def attach_steer(pair: Pair, pins: Pins) -> bool:
     """Put `steer` in front of the cable on both sides. Returns whether it was not attached before."""
+    from penstock.compile.ebpf import build  # the cable needs no compiler, so this module imports none
+    from penstock.kernel.steer import steer
+
     program = build(steer)
     key = _hash_key(pins)
     was_absent = False

@@ -14,6 +14,7 @@ from penstock.compile.memory import CHECKED, allow
 from penstock.compile.native import kernel
 from penstock.kernel import primitives as p
 from penstock.kernel import tables as t
+from penstock.kernel.declared import Constant
 from penstock.kernel.reasons import UP_FIRST
 from penstock.kernel.steer import TCX_DROP, steer
 from penstock.line.protection import Prefix, prefix_key, prefix_line
@@ -96,7 +97,7 @@ class NativePath:
             allow(int(room.ctypes.data), int(room.ctypes.data) + size)
         return room
 
-    def _bind(self, constant: p.Constant, value: int) -> None:
+    def _bind(self, constant: Constant, value: int) -> None:
         self.bindings[p.MAPS_BOUND + constant.number] = value
 
     def set_epoch(self, epoch: int) -> None:

@@ -25,6 +25,7 @@ from penstock.path.memory import SharedMemory, WorkerMemory
 from penstock.path.worker import serve
 from penstock.policy.snapshot import Snapshot
 
+REFERENCE_SECRET = 0x2545F4914F6CDD1D  # keeps reference numbers apart from hashes of the same key
 TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
 
 
@@ -66,6 +67,9 @@ class Engine:
         memory.set(layout.W_CLIENT_FD, self.wires[0].fileno())
         memory.set(layout.W_SERVER_FD, self.wires[1].fileno())
         memory.set(layout.W_BUCKET_MASK, tables.flows.entries - 1)
+        # A repeated answer shows the reference number of its first event, whoever sends it.
+        key = int(self.maps["control"][tables.CONTROL_HASH_KEY : tables.CONTROL_HASH_KEY + 8].view(np.int64)[0])
+        memory.set(layout.W_SECRET, key ^ REFERENCE_SECRET)
         memory.set(layout.W_OPTIONS, self.options)
         orders = self.shared.orders(number)
         orders[layout.ORDER_STOP // 8] = 0

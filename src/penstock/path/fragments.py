@@ -15,18 +15,32 @@ from penstock.flow.stream import record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import KEY_BYTES, UP_HEAD, UP_IS_IPV6, UP_KEY, UP_L3, UP_L4, UP_LENGTH
-from penstock.path.layout import W_BUCKET_MASK, W_CONTROL, W_COUNTERS, W_FRAGMENTS, W_NOW_NS, W_POOL, W_VIEW
+from penstock.path.layout import (
+    W_BUCKET_MASK,
+    W_CONTROL,
+    W_COUNTERS,
+    W_EXPIRE_NS,
+    W_FRAGMENTS,
+    W_NOW_NS,
+    W_POOL,
+    W_VIEW,
+)
 from penstock.path.send import FRAGMENT, send_packet
 from penstock.wire import headers as h
+from penstock.wire.checksum import fold, sum_bytes
 
-SLOT_COUNT = 64  # per worker: 13 MB, touched only when used
+SLOT_COUNT = 64  # per worker: 10 MB, touched only when used
 PIECE_LIMIT = 64  # an honest 64 KB datagram in pieces of an Ethernet MTU has 45
 HOLD_NS = 100_000_000
+EXPIRE_NS = 10_000_000  # between two looks for slots that are late
 TINY_BYTES = 40  # payload of a first fragment; the least MTU of IPv4 (68) leaves room for 48
 HEADROOM = 256  # before the payload of the whole packet: what may stand before TCP
 LONGEST = 65535
 
 SLOT_BORN_NS, SLOT_ID, SLOT_PROTOCOL, SLOT_COUNT_OFF, SLOT_TOTAL, SLOT_HAVE, SLOT_RAW_END = 0, 8, 16, 24, 32, 40, 48
+TTL_SLACK = (
+    3  # pieces of one packet travel one way; one that dies on it would be put together by the server with another
+)
 SLOT_FIRST = 56  # the address of the first fragment's ring record in the raw area, 0 while it is missing
 SLOT_KEY = 64
 SLOT_PIECES = 128  # PIECE_LIMIT of: start, end, offset of the ring record in the raw area
@@ -64,6 +78,9 @@ def _drop_slot(w, slot, reason):  # type: ignore[no-untyped-def]
 @shared
 def expire_fragments(w, now_ns):  # type: ignore[no-untyped-def]
     """Drop the slots that did not become whole in time. Bounds: SLOT_COUNT."""
+    if now_ns < u64(w + W_EXPIRE_NS):
+        return 0
+    put64(w + W_EXPIRE_NS, now_ns + EXPIRE_NS)
     for number in range(SLOT_COUNT):
         slot = u64(w + W_FRAGMENTS) + number * SLOT_BYTES
         born_ns = u64(slot + SLOT_BORN_NS)
@@ -98,18 +115,27 @@ def _find_slot(w, u, identification, protocol):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _is_bad_piece(slot, start, end, more):  # type: ignore[no-untyped-def]
+def _ttl_of(u):  # type: ignore[no-untyped-def]
+    """The TTL or hop limit of the packet."""
+    return u8(u + UP_HEAD + u32(u + UP_L3) + (7 if u32(u + UP_IS_IPV6) else 8))
+
+
+@shared
+def _is_bad_piece(u, slot, start, end, more):  # type: ignore[no-untyped-def]
     """Does this piece contradict what is there? Bounds: PIECE_LIMIT."""
     total = u64(slot + SLOT_TOTAL)
     if more == 0 and total != UNKNOWN and total != end:
         return True
     if total != UNKNOWN and end > total:
         return True
+    ttl = _ttl_of(u)
     for number in range(PIECE_LIMIT):
         if number >= u64(slot + SLOT_COUNT_OFF):
             break
         piece = slot + SLOT_PIECES + number * PIECE_BYTES
         if start < u64(piece + 8) and u64(piece) < end:
+            return True
+        if abs(_ttl_of(slot + SLOT_RAW + u64(piece + 16)) - ttl) > TTL_SLACK:
             return True
         if more == 0 and u64(piece + 8) > end:
             return True
@@ -155,6 +181,8 @@ def hold_fragment(w, u):  # type: ignore[no-untyped-def]
         )
     else:
         payload, stop = ip + ((u8(ip) & 15) << 2), ip + be16(ip + 2)
+        if fold(sum_bytes(ip, payload - ip, 0)) != 0xFFFF:
+            return r.BAD_CHECKSUM - 1000  # a router drops it, and the server would put another in its place
         field = be16(ip + 6)
         start, more = (field & OFFSET_MASK_IPV4) << 3, field & MORE_BIT_IPV4
         identification, protocol = be16(ip + 4), u8(ip + 9)
@@ -166,7 +194,7 @@ def hold_fragment(w, u):  # type: ignore[no-untyped-def]
         return r.FRAGMENT_FULL - 1000
     is_odd = more and end & 7
     is_tiny = start == 0 and stop - payload < TINY_BYTES
-    if is_odd or is_tiny or _is_bad_piece(slot, start, end, more):
+    if is_odd or is_tiny or _is_bad_piece(u, slot, start, end, more):
         _drop_slot(w, slot, r.FRAGMENT_BAD)
         return r.FRAGMENT_BAD - 1000
     if _add_piece(slot, u, payload, start, end, more) == 0:
@@ -195,7 +223,7 @@ def _write_headers(slot, first):  # type: ignore[no-untyped-def]
             if protocol == h.PROTOCOL_FRAGMENT or following >= payload:
                 break
             at, protocol = following, u8(following)
-            following += (u8(following + 1) + 1) << 3
+            following += (u8(following + 1) + 2) << 2 if protocol == h.PROTOCOL_AH else (u8(following + 1) + 1) << 3
         put8(at, u8(packet + size))
         return frame
     header = (u8(packet + l3) & 15) << 2
@@ -233,7 +261,8 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
     status = h.parse_packet(frame, end, 1, 0, view, key)
     if status == h.IS_OTHER:
         return 0
-    if status != h.IS_TCP or u64(view + h.VIEW_FLAGS) & h.SYN:
+    # An urgent pointer cannot be cleared in pieces; a fragmented SYN is no honest one.
+    if status != h.IS_TCP or u64(view + h.VIEW_FLAGS) & (h.SYN | h.URG):
         return -1
     u = frame - UP_HEAD
     move(u, first, UP_HEAD)

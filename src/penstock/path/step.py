@@ -274,6 +274,9 @@ def take_client(w, u, record, number):  # type: ignore[no-untyped-def]
     if stored != STORED:
         return r.STREAM_FULL if stored == NO_MEMORY else r.OUT_OF_WINDOW
     reason = read_units(w, u, record, stream, released_end)
+    end = u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES) + (u32(u + UP_FLAGS) & FIN)
+    if reason == r.INCOMPLETE and sequence_difference(end, released_end) <= 0:
+        reason = r.REPEATED
     if state_of(u64(record + t.FLOW_WORD)) == REFUSED:
         return reason
     return release(w, u, checksum, reason)
@@ -355,10 +358,10 @@ def step(w, u):  # type: ignore[no-untyped-def]
             return take_fragment(w, u)
         return take_midstream(w, u)
     record = record_at(w + W_POOL, number)
+    if u32(u + t.UP_IS_PEEK):
+        return take_peek(w, u, record) if is_same_key(record, u + UP_KEY) else r.PEEKED
     if not is_same_key(record, u + UP_KEY):
         return take_midstream(w, u) if u32(u + t.UP_FROM_CLIENT) else r.REFUSED_SERVER
-    if u32(u + t.UP_IS_PEEK):
-        return take_peek(w, u, record)
     if u32(u + t.UP_FROM_CLIENT):
         reason = take_client(w, u, record, number)
     elif state_of(u64(record + t.FLOW_WORD)) == REFUSED:

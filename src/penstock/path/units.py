@@ -18,9 +18,9 @@ RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 from penstock.compile.memory import put16, put64, shared, u8, u16, u32, u64
 from penstock.flow.record import BODY_LIMIT, sequence_difference
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import FLOW_ACKED, FLOW_LEFT, FLOW_MODE
-from penstock.path.events import EVENT_HAS_ECH
-from penstock.path.hosts import judge_host, judge_spans, tell_allowed
+from penstock.kernel.tables import FLOW_ACKED, FLOW_LEFT, FLOW_MODE, UP_ACK, UP_SEQ
+from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
+from penstock.path.hosts import identify, judge_host, judge_spans, subscriber_of, tell_allowed
 from penstock.path.layout import (
     PROTO_HTTP,
     PROTO_TCP,
@@ -36,8 +36,12 @@ from penstock.path.layout import (
     UNIT_REASON,
     UNIT_VERSION,
     W_HELLO,
+    W_JUDGED,
+    W_SNAPSHOT,
 )
 from penstock.policy.actions import REPORT
+from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
+from penstock.policy.layout import REPORT_ONLY
 from penstock.request import http_state as hs
 from penstock.request import tls
 from penstock.request.chunked import CHUNK_BYTES, CHUNK_HEADER_END, read_chunk
@@ -57,6 +61,20 @@ def advance(w, judged_end, body_bytes):  # type: ignore[no-untyped-def]
     put64(w + UNIT_J, judged_end)
     put64(w + UNIT_F, judged_end + body_bytes)
     return ADVANCES
+
+
+@shared
+def refuse_ambiguous(w, u, proto, detail, p):  # type: ignore[no-untyped-def]
+    """A unit with two readings: refused; where the box only reports, told and set free (nothing behind it is certain)."""
+    if u64(u64(w + W_SNAPSHOT) + REPORT_ONLY) == 0:
+        return refuse(w, r.AMBIGUOUS, proto, detail, p, 0)
+    put64(w + W_JUDGED + OUT_CATEGORY, -1)
+    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    marker = u32(u + UP_SEQ) << 32 | u32(u + UP_ACK)
+    write_event(
+        w, u, identify(w, u, marker), proto, REPORT, r.AMBIGUOUS, subscriber_of(w, u), detail, EVENT_IS_REQUEST, p, 0
+    )  # fmt: skip
+    return FREES
 
 
 @shared
@@ -86,7 +104,7 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     if status == NOT_MINE:
         return FREES
     if status == BAD:
-        return refuse(w, r.AMBIGUOUS, PROTO_TLS, u64(state + tls.STATUS_DETAIL), p, 0)
+        return refuse_ambiguous(w, u, PROTO_TLS, u64(state + tls.STATUS_DETAIL), p)
     host, host_bytes = u64(state + tls.HOST_AT), u64(state + tls.HOST_LENGTH)
     if judge_host(w, u, host, host_bytes) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
@@ -172,14 +190,14 @@ def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
         span = state + hs.HOST_SPANS + refused * hs.SPAN_STRIDE
         return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES))
     if status == BAD:
-        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p, 0)
+        return refuse_ambiguous(w, u, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p)
     if status == NEED_MORE:
         return WAITS
     if u64(state + hs.HOST_COUNT) == 0 and judge_host(w, u, p, 0) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p, 0)
     if u64(state + hs.FLAGS) & (hs.UPGRADE | hs.CONNECT) and u64(state + hs.BODY_KIND) != hs.BODY_NONE:
         # A server that ignores the upgrade reads a body here, another one its new protocol.
-        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, hs.BAD_BODY_CONNECT, p, 0)
+        return refuse_ambiguous(w, u, PROTO_HTTP, hs.BAD_BODY_CONNECT, p)
     return take_http_head(w, u, record, p, state)
 
 
@@ -193,7 +211,7 @@ def skim_body(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     if status == NEED_MORE:
         return WAITS
     if status != NOT_MINE:
-        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, hs.BAD_REQUEST_LINE, p, 0)
+        return refuse_ambiguous(w, u, PROTO_HTTP, hs.BAD_REQUEST_LINE, p)
     body = min(left, BODY_LIMIT)
     put16(record + FLOW_MODE, MODE_HTTP)
     put64(record + FLOW_LEFT, left - body)
@@ -209,7 +227,7 @@ def read_chunk_header(w, u, record, p, end, state, first):  # type: ignore[no-un
         return WAITS
     size = u64(state + CHUNK_BYTES)
     if status != COMPLETE or size > BODY_LIMIT:
-        return refuse(w, r.AMBIGUOUS, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p, 0)
+        return refuse_ambiguous(w, u, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p)
     put16(record + FLOW_MODE, MODE_CHUNK if size else MODE_HTTP)
     put64(w + UNIT_REASON, r.BODY_READ)
     return advance(w, u64(state + CHUNK_HEADER_END), size)
@@ -256,7 +274,7 @@ def read_unit(w, u, record, p, end, eof, first_seq, state):  # type: ignore[no-u
     if mode == MODE_HTTP:
         outcome = read_http(w, u, record, p, end, eof, state)
         if outcome == FREES:
-            return refuse(w, r.AMBIGUOUS, PROTO_TCP, hs.BAD_REQUEST_LINE, p, 0)
+            return refuse_ambiguous(w, u, PROTO_TCP, hs.BAD_REQUEST_LINE, p)
         return outcome
     if mode == MODE_SKIM:
         return skim_body(w, u, record, p, end, eof, state)

@@ -96,7 +96,7 @@ def expire(w, u):  # type: ignore[no-untyped-def]
 def take_record(w, u, now_ns, room):  # type: ignore[no-untyped-def]
     """One ring record: stepped or expired, counted, timed."""
     born_ns = u64(u + t.UP_TIME_NS)
-    if now_ns - born_ns > t.STALE_NS:
+    if now_ns - born_ns > t.STALE_NS and u32(u + t.UP_IS_PEEK) == 0:
         reason = expire(w, u)
     else:
         reason = step(w, u)
@@ -157,8 +157,8 @@ def serve(w):  # type: ignore[no-untyped-def]
         now_ns = read_clock(room)
         put64(w + W_NOW_NS, now_ns)
         release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, now_ns)
+        expire_fragments(w, now_ns)
         if drain(w, now_ns, room) == 0:
-            expire_fragments(w, now_ns)
             sleep(w, room)
         turns += 1
     release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, 0)

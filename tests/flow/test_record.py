@@ -1,0 +1,105 @@
+"""The rule of the flow record against a model in words."""
+
+from functools import cache
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.compile.native import kernel
+from penstock.flow import record as f
+from penstock.kernel import reasons as r
+
+LIMIT = 1 << 32
+BODY_BITS = 30
+sequences = st.one_of(st.integers(0, LIMIT - 1), st.integers(LIMIT - 300, LIMIT - 1), st.integers(0, 300))
+near = st.one_of(st.integers(-5, 5), st.integers(-3000, 3000), st.integers(-70_000, 70_000))
+
+
+@cache
+def compiled(function: Any) -> Any:
+    return kernel(function)
+
+
+def signed(word: int) -> int:
+    """64 bits as compiled code gets them."""
+    return word - (1 << 64) if word >> 63 else word
+
+
+def classify(state: int, judged: int, body: int, acked: int, waits: bool, is_gap: bool, start: int, size: int, fin: bool) -> int:
+    """Steps 1 to 7 of the rule on positions that never wrap."""
+    end = start + size + fin
+    if state == f.REFUSED:
+        return r.UP_REFUSED
+    if end == start:
+        return r.EMPTY
+    if waits:
+        return r.UP_WAITING
+    if state == f.FREED:
+        return r.FREE
+    if is_gap:
+        return r.UP_GAP
+    if end <= acked:
+        return r.ACKNOWLEDGED
+    if start >= judged and end <= judged + body:
+        return r.BODY
+    if size == 0 and start == judged and body == 0:
+        return r.FINISHED
+    if start > judged + body + 65536:
+        return r.BEYOND
+    return r.UP_UNJUDGED
+
+
+@given(sequences, sequences)
+def test_sequence_difference(a: int, b: int) -> None:
+    difference = compiled(f.sequence_difference)(a, b)
+    assert -(1 << 31) <= difference < 1 << 31
+    assert (difference - a + b) % LIMIT == 0
+
+
+@given(st.integers(0, 2), sequences, st.integers(0, (1 << BODY_BITS) - 1))
+def test_a_word_holds_its_three_parts(state: int, judged: int, body: int) -> None:
+    word = compiled(f.pack_word)(state, judged, body)
+    assert word == signed(state << 62 | body << 32 | judged)
+    assert compiled(f.state_of)(word) == state
+    assert compiled(f.judged_end_of)(word) == judged
+    assert compiled(f.free_end_of)(word) == (judged + body) % LIMIT
+
+
+@given(st.integers(0, 2), st.integers(-LIMIT, 3 * LIMIT))
+def test_a_word_takes_any_judged_end(state: int, judged: int) -> None:
+    word = compiled(f.pack_word)(state, judged, 0)
+    assert compiled(f.judged_end_of)(word) == judged % LIMIT
+    assert compiled(f.state_of)(word) == state
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.integers(0, 2), sequences, st.one_of(st.just(0), st.integers(0, 3000), st.integers(0, (1 << BODY_BITS) - 1)),
+    near, st.booleans(), st.booleans(), near, st.integers(0, 65535), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_the_rule(
+    state: int, first: int, body: int, acked: int, waits: bool, is_gap: bool, start: int, size: int, fin: bool, from_free: bool
+) -> None:
+    """Positions count from J; the segment stands near J or near F."""
+    start += body if from_free else 0
+    expected = classify(state, 0, body, acked, waits, is_gap, start, size, fin)
+    end = start + size + fin
+    numbers = [(first + position) % LIMIT for position in (acked, start)]
+    word = signed(state << 62 | body << 32 | first)
+    found = compiled(f.classify_segment)(
+        word, numbers[0], waits, is_gap, numbers[1], first + start + (end - start), size > 0
+    )
+    wrapped = (first + start) % LIMIT
+    again = compiled(f.classify_segment)(word, numbers[0], waits, is_gap, wrapped, wrapped + end - start, size > 0)
+    assert r.NAMES[again] == r.NAMES[expected]
+    if first + start == wrapped:
+        assert found == again
+
+
+def test_the_verdicts_are_those_of_the_ranges() -> None:
+    for number in (r.EMPTY, r.FREE, r.ACKNOWLEDGED, r.BODY, r.FINISHED):
+        assert number < r.DROP_FIRST
+    assert r.DROP_FIRST <= r.BEYOND < r.UP_FIRST
+    for number in (r.UP_REFUSED, r.UP_WAITING, r.UP_GAP, r.UP_UNJUDGED):
+        assert r.UP_FIRST <= number < r.PATH_FIRST
