@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import types
-from numba.core.errors import TypingError
+from numba.core.errors import TypingError, UnsupportedError
 
 from penstock.compile import machine
 from penstock.compile.memory import CHECKED, INT, acquire64, allow, forbid, put64, shared, shr, stack, u64
@@ -169,9 +169,9 @@ def say_no(value):  # type: ignore[no-untyped-def]
 
 def test_a_raise_that_can_happen_is_refused_and_named() -> None:
     assert kernel(step_by_two)(5) == 6
-    with pytest.raises(CompileError, match=r"step_by: can raise ValueError"):
+    with pytest.raises(CompileError, match=r"step_by: can raise ValueError in \w+step_by"):
         kernel(step_by)(2)
-    with pytest.raises(CompileError, match=r"say_no: can raise ValueError in say_no at line \d+"):
+    with pytest.raises(UnsupportedError, match="raise"):
         kernel(say_no)(2)
 
 
@@ -184,9 +184,13 @@ def add_signs(value):  # type: ignore[no-untyped-def]
     return INT(types.uint64(value) + value)
 
 
-@pytest.mark.parametrize("function", [halve, add_signs])
-def test_a_float_is_refused(function: Any) -> None:
-    with pytest.raises(TypingError, match="became a float"):
+def add_large(value):  # type: ignore[no-untyped-def]
+    return (value + 0x8000000000000000) & 1
+
+
+@pytest.mark.parametrize("function", [halve, add_signs, add_large])
+def test_what_is_not_int64_is_refused(function: Any) -> None:
+    with pytest.raises(TypingError, match=r"became (float64|uint64)"):
         kernel(function)(1)
 
 

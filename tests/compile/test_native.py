@@ -20,14 +20,17 @@ from penstock.wire import checksum
 LOAD_S = 0.2  # to have a kernel from the cache; a compilation of `verify_tcp` alone takes longer
 FRESH = """
 import time
+import numpy as np
 from penstock.compile import machine, native
 from penstock.compile.memory import INT
 from penstock.wire.checksum import verify_tcp
+room = np.zeros(64)
+place = int(room.ctypes.data), int(room.ctypes.data) + 20, 40, 0
 native.source_hash()
 start = time.process_time()
 run = native.kernel(verify_tcp)
 run.compile((INT,) * 4)
-print(time.process_time() - start, len(machine._dispatchers), run(0, 0, 0, 0) is not None)
+print(time.process_time() - start, len(machine._dispatchers), run(*place) is not None)
 """
 CHECKED_RUN = """
 import numpy as np
@@ -112,11 +115,11 @@ def forbid_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @kept_only
 def test_a_kept_kernel_is_not_compiled_again(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = kernel(checksum.fold_sum)
-    value = first(0, 0, 5)
-    assert [path.name for path in directory.iterdir()] == ["penstock.wire.checksum.fold_sum.o"]
+    first = kernel(checksum.fold)
+    value = first(5)
+    assert [path.name for path in directory.iterdir()] == ["penstock.wire.checksum.fold.o"]
     forbid_compilation(monkeypatch)
-    assert kernel(checksum.fold_sum)(0, 0, 5) == value
+    assert kernel(checksum.fold)(5) == value
 
 
 @kept_only
@@ -138,9 +141,9 @@ def test_a_damaged_file_is_not_loaded(tmp_path_factory: pytest.TempPathFactory, 
 
 @kept_only
 def test_a_damaged_file_is_replaced(directory: Path) -> None:
-    kept = directory / "penstock.wire.checksum.fold_sum.o"
+    kept = directory / "penstock.wire.checksum.fold.o"
     kept.write_bytes(b"not an object")
-    kernel(checksum.fold_sum)(0, 0, 5)
+    kernel(checksum.fold)(5)
     assert native._read_kept(kept) is not None
 
 

@@ -3,10 +3,11 @@
 from random import Random
 
 from tests.flow.server import Server
-from tests.hellos import ALERT, CHANGE_CIPHER_SPEC, cut, plain_hello, record
+from tests.hellos import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, cut, plain_hello, record
 from tests.vocabulary import ACK, BARE, FIN, MD5, PSH, RST, SYN, URG, WRONG, Flow, frame, timestamps
 
 REFUSED, COVER, OTHER = b"bad.test", b"fun.test", b"good.test"
+JUNK = [b"SSH-2.0-x\r\n", b"\0\0", b"?", b"G", record(b"x" * 30, APPLICATION_DATA), record(b"\x10\0\0\4abcd"), b""]
 TTL, STAMP = 64, 1_000_000
 
 
@@ -121,6 +122,7 @@ class Evader:
                 lambda: self.frame(at, data, options=timestamps(STAMP - random.choice([1, 5000, 1 << 31]), 1)),
                 lambda: self.frame(at, data, ack=sent + random.choice([1, 100_000, -100_000, 1 << 31])),
                 lambda: self.frame(at - 10_000, data),
+                lambda: self.frame(at, random.choice(JUNK), ack=sent + 100_000, flags=random.choice([ACK | PSH, ACK | FIN])),
                 lambda: self.frame(at + random.choice([70_000, 1 << 31, -(1 << 30)]), data),
             ]
         )()

@@ -79,7 +79,7 @@ def read_http(stream: bytes, is_closed: bool, *, takes_bodies: bool = True) -> l
 
 
 def read_hello_name(message: bytes) -> list[bytes]:
-    """The server_name of a whole ClientHello message."""
+    """The server_name of a whole ClientHello message. Raises IndexError for a damaged one."""
     at = 4 + 2 + 32
     at += 1 + message[at]
     at += 2 + int.from_bytes(message[at : at + 2])
@@ -114,7 +114,10 @@ def read_tls(stream: bytes, is_closed: bool, *, retries: bool = False, skips: tu
         if len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4]):
             if message[0] != 1:
                 return names
-            names += read_hello_name(message)
+            try:
+                names += read_hello_name(message)
+            except IndexError:
+                return names
             message = b""
             if not retries or len(names) == 2:
                 return names

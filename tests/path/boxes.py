@@ -7,6 +7,7 @@
 
 import atexit
 from collections.abc import Iterable
+from ctypes import c_int64
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from penstock.compile.memory import CHECKED, allow, take_fault
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
+from penstock.path import fragments, layout
 from penstock.path.fragments import HELD
 from tests.policy.worlds import World, world
 from tests.vocabulary import ACK, FIN, MODULUS, PSH, RST, SYN, TO_CLIENT, TO_SERVER, Flow, Segment, frame, read_frame
@@ -37,6 +39,7 @@ LISTS = {"phishing": "bad.test\n", "gambling": "casino.test\n", "strange": "odd.
 
 START_NS = 10_000_000_000
 STEP_NS = 1_000_000
+SLOT_WORDS = (fragments.SLOT_BORN_NS, fragments.SLOT_COUNT_OFF)
 STEERED = range(r.PATH_FIRST)
 
 
@@ -75,18 +78,25 @@ class Box:
         self.path.set_snapshot(policy().snapshot.address, policy().snapshot.names_address)
         self.path.set_protection(protections(policy()))
         self.now_ns = START_NS
-        self.seen = 0
+        self.seen = self.peeks = 0
         self.outcomes: list[Outcome] = []
 
     def take(self, content: bytes, to_server: bool, gso_size: int = 0) -> Outcome:
         """One frame through both halves."""
+        outcome = self.take_raw(content, to_server, gso_size)
+        self.check_verdict(content, to_server, outcome)
+        return outcome
+
+    def take_raw(self, content: bytes, to_server: bool, gso_size: int = 0) -> Outcome:
+        """The same without a look at what was sent: the frame need not be one."""
         self.now_ns += STEP_NS
         self.seen += 1
+        peeked = self.path_counts().get("peeked", 0)
         outcome = self.path.take(content, to_server, self.now_ns, gso_size)
+        self.peeks += self.path_counts().get("peeked", 0) - peeked
         if CHECKED:
             fault = take_fault()
             assert fault is None, f"access outside every buffer: {fault} by {content.hex()}"
-        self.check_verdict(content, to_server, outcome)
         return outcome
 
     def check_verdict(self, content: bytes, to_server: bool, outcome: Outcome) -> None:
@@ -127,6 +137,14 @@ class Box:
         line = self.path.counters[: t.COUNTER_BYTES].view("int64")
         assert int(line[127]) == self.seen == sum(int(line[n]) for n in STEERED)
         return {r.NAMES[n]: int(line[n]) for n in STEERED if line[n]}
+
+    def held(self) -> int:
+        """Fragments that wait for the rest of their packet."""
+        slots, found = self.path.worker.word(layout.W_FRAGMENTS), 0
+        for number in range(fragments.SLOT_COUNT):
+            born, count = (c_int64.from_address(slots + number * fragments.SLOT_BYTES + at).value for at in SLOT_WORDS)
+            found += count if born else 0
+        return found
 
     def path_counts(self) -> dict[str, int]:
         """The path's counters by the reason's name, zeros left out."""

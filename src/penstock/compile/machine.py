@@ -6,7 +6,7 @@ once, and its LLVM text is kept; `emit` hands the texts of a function and of its
 
 It rests on three things that hold for all compiled code of the package: values are int64 (or booleans), nothing raises, no
 Python object is in sight. So a function returns its value, not a status; a `raise` that survives optimisation, or a
-float, is a `CompileError`; there is no run-time library, no environment and no wrapper.
+float or uint64, is an error; there is no run-time library, no environment and no wrapper.
 
 Built on `numba.core.target_extension` like `ebpf`: nothing of Numba is patched.
 """
@@ -154,7 +154,8 @@ class CallConv(callconv.BaseCallConv):
     def return_user_exc(
         self, builder: Any, exc: Any, exc_args: Any = None, loc: Any = None, func_name: Any = None
     ) -> None:
-        name = f"{object_file.RAISE}{exc and exc.__name__} in {func_name} at line {loc and loc.line}"
+        where = f"{func_name} at line {loc.line}" if loc else builder.function.name
+        name = f"{object_file.RAISE}{exc and exc.__name__} in {where}"
         unknown = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
         builder.call(unknown, [])
         builder.unreachable()
@@ -226,20 +227,22 @@ class Target(TargetDescriptor):
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class RefuseFloats(AnalysisPass):
-    """int64 mixed with uint64 silently becomes float64: name the variable and its line instead."""
+class RefuseNumbers(AnalysisPass):
+    """int64 mixed with uint64 is a float for one typing and unsigned for the other, and a constant beyond int64 is a
+    uint64: name the line instead."""
 
-    _name = "penstock_refuse_floats"
+    _name = f"{TARGET}_refuse_numbers"
 
     def __init__(self) -> None:
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
-        for name, kind in state.typemap.items():
-            if isinstance(kind, types.Float):
-                line = next((at.loc for b in state.func_ir.blocks.values() for at in b.body
-                             if getattr(getattr(at, "target", None), "name", None) == name), None)  # fmt: skip
-                raise errors.TypingError(f"'{name}' became a float: mixed signs, or '/'?", line)
+        for block in state.func_ir.blocks.values():
+            for statement in block.body:
+                name = getattr(getattr(statement, "target", None), "name", None)
+                kind = types.unliteral(state.typemap.get(name))
+                if isinstance(kind, types.Float) or kind == types.uint64:
+                    raise errors.TypingError(f"'{name}' became {kind}: mixed signs, '/', or too large?", statement.loc)
         return False
 
 
@@ -255,7 +258,7 @@ class Compiler(CompilerBase):
 
     PASSES = (
         TranslateByteCode, FixupArgs, IRProcessing, DeadBranchPrune, ReconstructSSA,
-        _keep_analysis(NopythonTypeInference), RefuseFloats,
+        _keep_analysis(NopythonTypeInference), RefuseNumbers,
         PreLowerStripPhis, _keep_analysis(NativeLowering), _keep_analysis(NoPythonBackend),
     )  # fmt: skip
 
@@ -273,7 +276,8 @@ class MachineDispatcher(Dispatcher):
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """One version per type: a literal is an int64 like any other (LLVM inlines where a constant helps)."""
-        return super().get_call_template([types.unliteral(each) for each in args], kws)
+        named = {name: types.unliteral(kind) for name, kind in dict(kws).items()}
+        return super().get_call_template([types.unliteral(kind) for kind in args], named)
 
     @global_compiler_lock
     def compile(self, signature: Any) -> Any:

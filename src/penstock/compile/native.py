@@ -27,7 +27,7 @@ from penstock.compile import machine, object_file
 from penstock.compile.memory import CHECKED, INT
 
 PACKAGE = Path(__file__).resolve().parent.parent
-RESULTS = {"int64": ctypes.c_int64, "boolean": ctypes.c_bool, "none": None}
+RESULTS = {"int64": ctypes.c_int64, "bool": ctypes.c_bool, "none": None}
 HEAD = struct.Struct("32s8s")  # of a kept file: SHA-256 of all that follows it, then the result's type
 
 

@@ -18,10 +18,10 @@ RAISE = "raise "  # starts the name of the unknown function that stands for a ra
 OPTIMISATION = 3  # as in Numba's own code
 RETURNS = {  # Numba's type of the result → what the entry point makes of the function's LLVM value
     "int64": "ret i64 %value",
-    "boolean": "%wide = zext i8 %value to i64\n  ret i64 %wide",
+    "bool": "%wide = zext i8 %value to i64\n  ret i64 %wide",
     "none": "ret i64 0",
 }
-VALUES = {"int64": "i64", "boolean": "i8", "none": "ptr"}
+VALUES = {"int64": "i64", "bool": "i8", "none": "ptr"}
 
 _engines: list[Any] = []  # the owners of loaded code: a thread may be in it until the process ends
 

@@ -7,7 +7,8 @@
 
 A released byte is fixed: a segment that overlaps it must carry the same bytes (`put_bytes` says CONFLICT). Memory is
 bounded by name: STREAM_COUNT streams of one page with STREAM_INLINE bytes in them, LARGE_COUNT blocks of LARGE_BYTES for
-those that grow. Streams whose bytes are all acknowledged are taken back by a clock hand when others need room.
+those that grow. Nobody tells us when bytes are acknowledged: with each stream that is taken the oldest ones are looked at,
+and those that are done are taken back, so that few pages are in use and those are warm.
 """
 
 from penstock.compile.memory import move, put64, same, shared, u32, u64
@@ -23,9 +24,14 @@ from penstock.kernel.tables import (
 )
 
 # The pool: where the streams and blocks of one worker are.
-POOL_FLOWS, POOL_STREAMS, POOL_STREAM_COUNT, POOL_FREE, POOL_FREE_COUNT, POOL_HAND = 0, 8, 16, 24, 32, 40
+POOL_FLOWS, POOL_STREAMS, POOL_STREAM_COUNT, POOL_FREE, POOL_FREE_COUNT = 0, 8, 16, 24, 32
 POOL_LARGE, POOL_LARGE_FREE, POOL_LARGE_FREE_COUNT = 48, 56, 64
-POOL_BYTES = 72
+POOL_QUEUE, POOL_QUEUE_HEAD, POOL_QUEUE_SIZE = (
+    72,
+    80,
+    40,
+)  # streams in the order in which they were taken, round and round
+POOL_BYTES = 88
 
 STREAM_COUNT = 16384  # per worker: 64 MB, touched only when used
 LARGE_COUNT = 256  # per worker: 32 MB
@@ -34,15 +40,15 @@ LARGE_BYTES = 131072  # 64 KB that may be unacknowledged, and 64 KB of a request
 S_OWNER, S_BIRTH, S_BASE, S_FIN, S_RANGES = 0, 8, 16, 24, 32
 S_RANGE = 40  # RANGE_LIMIT pairs of offsets from base, in order, apart from each other
 RANGE_LIMIT = 16  # pieces out of order; more are dropped and repeated by the sender
-S_DATA, S_CAPACITY, S_LARGE, S_UNIT = 296, 304, 312, 320
-S_STATE = 328  # of the reader of the unit that starts at sequence number S_UNIT
+S_DATA, S_CAPACITY, S_LARGE, S_UNIT, S_QUEUED = 296, 304, 312, 320, 328
+S_STATE = 336  # of the reader of the unit that starts at sequence number S_UNIT
 STATE_BYTES = 512
 S_INLINE = S_STATE + STATE_BYTES
 STREAM_BYTES = 4096
 STREAM_INLINE = STREAM_BYTES - S_INLINE
 NO_UNIT = -1
 NO_FIN = -1
-HAND_STEPS = 32  # streams looked at for one that is wanted
+QUEUE_STEPS, QUEUE_STEPS_URGENT = 2, 64  # streams looked at for one that is taken; when none is free
 
 STORED, CONFLICT, OUTSIDE, NO_MEMORY = 0, 1, 2, 3
 
@@ -86,29 +92,52 @@ def free_stream(pool, stream):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _turn_hand(pool):  # type: ignore[no-untyped-def]
-    """Take back what is done among the next HAND_STEPS streams."""
-    hand, count = u64(pool + POOL_HAND), u64(pool + POOL_STREAM_COUNT)
-    for _ in range(HAND_STEPS):
-        hand = hand + 1 if hand + 1 < count else 0
-        stream = u64(pool + POOL_STREAMS) + hand * STREAM_BYTES
-        if u64(stream + S_OWNER) and _is_done(pool, stream):
+def _turn_queue(pool, steps, keep):  # type: ignore[no-untyped-def]
+    """Look at the `steps` oldest streams: what is done is taken back, the others go to the queue's end, and `keep` in any
+    case (the stream that is being written to)."""
+    queue, limit = u64(pool + POOL_QUEUE), u64(pool + POOL_STREAM_COUNT)
+    for _ in range(steps):
+        size, head = u64(pool + POOL_QUEUE_SIZE), u64(pool + POOL_QUEUE_HEAD)
+        if size == 0:
+            break
+        index = u64(queue + 8 * head)
+        put64(pool + POOL_QUEUE_HEAD, head + 1 if head + 1 < limit else 0)
+        put64(pool + POOL_QUEUE_SIZE, size - 1)
+        stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
+        put64(stream + S_QUEUED, 0)
+        if stream != keep and u64(stream + S_OWNER) and _is_done(pool, stream):
             free_stream(pool, stream)
-    put64(pool + POOL_HAND, hand)
+        if u64(stream + S_OWNER):
+            _enqueue(pool, stream, index)
     return 0
+
+
+@shared
+def _enqueue(pool, stream, index):  # type: ignore[no-untyped-def]
+    """Put a stream at the queue's end, where it stands once at most."""
+    if u64(stream + S_QUEUED):
+        return 0
+    limit, size = u64(pool + POOL_STREAM_COUNT), u64(pool + POOL_QUEUE_SIZE)
+    tail = u64(pool + POOL_QUEUE_HEAD) + size
+    put64(u64(pool + POOL_QUEUE) + 8 * (tail if tail < limit else tail - limit), index)
+    put64(pool + POOL_QUEUE_SIZE, size + 1)
+    put64(stream + S_QUEUED, 1)
+    return 1
 
 
 @shared
 def take_stream(pool, number, birth, base):  # type: ignore[no-untyped-def]
     """An empty stream for the flow `number`, its first byte being sequence number `base`. Returns: its index + 1, or 0."""
+    _turn_queue(pool, QUEUE_STEPS, 0)
     if u64(pool + POOL_FREE_COUNT) == 0:
-        _turn_hand(pool)
+        _turn_queue(pool, QUEUE_STEPS_URGENT, 0)
         if u64(pool + POOL_FREE_COUNT) == 0:
             return 0
     count = u64(pool + POOL_FREE_COUNT) - 1
     put64(pool + POOL_FREE_COUNT, count)
     index = u64(u64(pool + POOL_FREE) + 8 * count)
     stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
+    _enqueue(pool, stream, index)
     put64(stream + S_OWNER, number + 1)
     put64(stream + S_BIRTH, birth)
     put64(stream + S_BASE, base)
@@ -139,7 +168,7 @@ def _grow(pool, stream):  # type: ignore[no-untyped-def]
         return 0
     count = u64(pool + POOL_LARGE_FREE_COUNT)
     if count == 0:
-        _turn_hand(pool)
+        _turn_queue(pool, QUEUE_STEPS_URGENT, stream)
         count = u64(pool + POOL_LARGE_FREE_COUNT)
         if count == 0:
             return 0

@@ -99,6 +99,7 @@ class WorkerMemory:
         self.set(pool + stream.POOL_FLOWS, flows_address)
         self.set(pool + stream.POOL_STREAMS, self._place(stream_count * stream.STREAM_BYTES))
         self.set(pool + stream.POOL_STREAM_COUNT, stream_count)
+        self.set(pool + stream.POOL_QUEUE, self._place(8 * stream_count))
         self.set(pool + stream.POOL_LARGE, self._place(large_count * stream.LARGE_BYTES))
         for count, where, number in (
             (stream_count, stream.POOL_FREE, stream.POOL_FREE_COUNT),
