@@ -70,7 +70,9 @@ def ipv4(source: bytes, target: bytes, protocol: int, content_bytes: int, ttl: i
     return head[:10] + (~sum16(head) & 0xFFFF).to_bytes(2) + head[12:]
 
 
-def ipv6(source: bytes, target: bytes, following: int, content_bytes: int, ttl: int = 64, traffic_class: int = 0) -> bytes:
+def ipv6(
+    source: bytes, target: bytes, following: int, content_bytes: int, ttl: int = 64, traffic_class: int = 0
+) -> bytes:
     """An IPv6 header."""
     return struct.pack(">IHBB16s16s", 6 << 28 | traffic_class << 20, content_bytes, following, ttl, source, target)
 

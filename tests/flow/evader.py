@@ -49,7 +49,9 @@ def write_tls(random: Random, skipped: bool) -> bytes:
 
     def records(name: bytes) -> bytes:
         whole = plain_hello(name)
-        return b"".join(record(part) for part in cut(whole, [random.randrange(len(whole)) for _ in range(random.choice([0, 2]))]))
+        return b"".join(
+            record(part) for part in cut(whole, [random.randrange(len(whole)) for _ in range(random.choice([0, 2]))])
+        )
 
     if random.random() < 0.4:
         return records(REFUSED)
@@ -122,7 +124,9 @@ class Evader:
                 lambda: self.frame(at, data, options=timestamps(STAMP - random.choice([1, 5000, 1 << 31]), 1)),
                 lambda: self.frame(at, data, ack=sent + random.choice([1, 100_000, -100_000, 1 << 31])),
                 lambda: self.frame(at - 10_000, data),
-                lambda: self.frame(at, random.choice(JUNK), ack=sent + 100_000, flags=random.choice([ACK | PSH, ACK | FIN])),
+                lambda: self.frame(
+                    at, random.choice(JUNK), ack=sent + 100_000, flags=random.choice([ACK | PSH, ACK | FIN])
+                ),
                 lambda: self.frame(at + random.choice([70_000, 1 << 31, -(1 << 30)]), data),
             ]
         )()
@@ -140,9 +144,11 @@ class Evader:
         ]
         if "urgent" in self.tricks:
             start = max(wanted, 0)
-            kinds += [lambda: self.frame(start, random.choice([b"", self.stream[start:][:40]]), ACK | URG, urgent=random.randrange(60))] * 2
+            kinds += [
+                lambda: self.frame(
+                    start, random.choice([b"", self.stream[start:][:40]]), ACK | URG, urgent=random.randrange(60)
+                )
+            ] * 2
         if "syn_ack" in self.tricks:
             kinds.append(lambda: self.frame(random.randrange(9000), b"", SYN | ACK, ack=self.server.client_first))
         return random.choice(kinds)()
-
-

@@ -27,7 +27,9 @@ def write_stream(random: Random) -> bytes:
     kind = random.randrange(4)
     if kind == 0:
         hello = random.choice([plain_hello, post_quantum_hello])(OTHER)
-        records = b"".join(record(part) for part in cut(hello, [random.randrange(len(hello)) for _ in range(random.choice([0, 0, 3]))]))
+        records = b"".join(
+            record(part) for part in cut(hello, [random.randrange(len(hello)) for _ in range(random.choice([0, 0, 3]))])
+        )
         later = b"".join(record(random.randbytes(random.randrange(20, 400)), APPLICATION_DATA) for _ in range(4))
         return records + record(b"\1", CHANGE_CIPHER_SPEC) + later
     if kind == 1:
@@ -53,7 +55,9 @@ class Honest:
         segment = read_frame(content)
         if segment.is_reset:
             self.refusals += 1
-        self.acknowledged = max(self.acknowledged, ahead(segment.ack, (self.first + self.acknowledged) % (1 << 32)) + self.acknowledged)
+        self.acknowledged = max(
+            self.acknowledged, ahead(segment.ack, (self.first + self.acknowledged) % (1 << 32)) + self.acknowledged
+        )
         self.sent = max(self.sent, self.acknowledged)
 
     def next_frame(self) -> bytes | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from penstock.compile.memory import CHECKED, take_fault
 from penstock.flow.record import REFUSED
-from tests.flow.evader import STAMP, TTL, Evader, write_http, write_tls
 from tests.flow.evader import REFUSED as REFUSED_NAME
+from tests.flow.evader import STAMP, TTL, Evader, write_http, write_tls
 from tests.flow.honest import Honest, write_stream
 from tests.flow.readers import Reader, read_http, read_tls
 from tests.flow.server import Server
@@ -68,7 +68,11 @@ class Model:
             wire.said = wire.said or []
             print("".join(line + "\n" for line in wire.said), end="")
             wire.said.clear()
-        ready = [name for name, queue in (("near", wire.near), ("server", wire.far[True]), ("client", wire.far[False])) if queue]
+        ready = [
+            name
+            for name, queue in (("near", wire.near), ("server", wire.far[True]), ("client", wire.far[False]))
+            if queue
+        ]
         if wire.ring and (not ready or wire.random.random() < 0.3):
             wire.work()
         elif ready:
@@ -90,7 +94,9 @@ class Model:
                     )  # fmt: skip
                     wire.put(reply, False)
                 if self.says:
-                    print(f"    server has {bytes(server.stream)!r}, waits for {server.following}, acts for {server.hosts}")
+                    print(
+                        f"    server has {bytes(server.stream)!r}, waits for {server.following}, acts for {server.hosts}"
+                    )
 
     def finish(self, wire: Wire, number: int) -> None:
         self.box.now_ns = wire.now_ns

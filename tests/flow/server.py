@@ -74,7 +74,9 @@ class Server:
         if segment.flags & URG:
             self.skipped.add(start + segment.urgent - 1)
         for number, byte in enumerate(segment.data, start):
-            if len(self.stream) <= number < self.following + self.window and (self.keeps_last or number not in self.held):
+            if len(self.stream) <= number < self.following + self.window and (
+                self.keeps_last or number not in self.held
+            ):
                 self.held[number] = byte
         end = start + len(segment.data)
         if segment.flags & FIN and end >= len(self.stream) and self.fin_at is None:

@@ -7,20 +7,34 @@
 
 import atexit
 from collections.abc import Iterable
-from ctypes import c_int64
 from contextlib import ExitStack
+from ctypes import c_int64
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from penstock.compile.memory import CHECKED, allow, take_fault
+from penstock.flow.record import SEQUENCE_MASK
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
 from penstock.path import fragments, layout
 from penstock.path.fragments import HELD
 from tests.policy.worlds import World, world
-from tests.vocabulary import ACK, FIN, MODULUS, PSH, RST, SYN, TO_CLIENT, TO_SERVER, Flow, Segment, frame, read_frame
+from tests.vocabulary import (
+    ACK,
+    FIN,
+    MODULUS,
+    PSH,
+    SYN,
+    TO_CLIENT,
+    TO_SERVER,
+    Flow,
+    Segment,
+    frame,
+    mapped,
+    read_frame,
+)
 
 SETTINGS: dict[str, Any] = {
     "services": {
@@ -185,7 +199,13 @@ class Conversation:
 
     def syn_ack(self, options: bytes = b"", **more: Any) -> Outcome:
         content = frame(
-            self.flow, TO_CLIENT, seq=self.server_first - 1, ack=self.client_first, flags=SYN | ACK, options=options, **more
+            self.flow,
+            TO_CLIENT,
+            seq=self.server_first - 1,
+            ack=self.client_first,
+            flags=SYN | ACK,
+            options=options,
+            **more,
         )
         return self.box.take(content, TO_CLIENT)
 
@@ -196,7 +216,13 @@ class Conversation:
         flags = flags if flags is not None else ACK | PSH if data else ACK
         seen = self.server_at if ack is None else ack
         return frame(
-            self.flow, TO_SERVER, seq=self.client_first + place, ack=self.server_first + seen, flags=flags, data=data, **more
+            self.flow,
+            TO_SERVER,
+            seq=self.client_first + place,
+            ack=self.server_first + seen,
+            flags=flags,
+            data=data,
+            **more,
         )
 
     def client(self, data: bytes = b"", at: int | None = None, *, gso_size: int = 0, **more: Any) -> Outcome:
@@ -215,7 +241,13 @@ class Conversation:
         seen = self.client_at if ack is None else ack
         self.server_at = max(self.server_at, place + len(data) + (1 if flags & FIN else 0))
         content = frame(
-            self.flow, TO_CLIENT, seq=self.server_first + place, ack=self.client_first + seen, flags=flags, data=data, **more
+            self.flow,
+            TO_CLIENT,
+            seq=self.server_first + place,
+            ack=self.client_first + seen,
+            flags=flags,
+            data=data,
+            **more,
         )
         return self.box.take(content, TO_CLIENT)
 
@@ -225,12 +257,14 @@ class Conversation:
 
     def word(self) -> tuple[int, int, int]:
         """State, J and F of the flow's record, J and F as positions of the client's bytes."""
-        from penstock.flow.record import SEQUENCE_MASK
-
         record = self.record()
         word = int(record[t.FLOW_WORD : t.FLOW_WORD + 8].view("uint64")[0])
         judged = word & SEQUENCE_MASK
-        return word >> 62, (judged - self.client_first) % MODULUS, (judged + (word >> 32 & 0x3FFFFFFF) - self.client_first) % MODULUS
+        return (
+            word >> 62,
+            (judged - self.client_first) % MODULUS,
+            (judged + (word >> 32 & 0x3FFFFFFF) - self.client_first) % MODULUS,
+        )
 
     def record(self) -> Any:
         """The flow's record."""
@@ -239,8 +273,6 @@ class Conversation:
 
 def find_record(path: NativePath, flow: Flow) -> Any:
     """The record of a flow by search through the whole table."""
-    from tests.vocabulary import mapped
-
     wanted = mapped(flow.client) + mapped(flow.server)
     ports = flow.client_port.to_bytes(2) + flow.server_port.to_bytes(2)
     for bucket in path.flows.reshape(-1, t.BUCKET_BYTES):
@@ -281,5 +313,3 @@ def request(host: str, method: str = "GET", path: str = "/", *fields: str, body:
 
 def response(body: bytes = b"ok", *fields: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *fields, "", ""]).encode() + body
-
-

@@ -45,9 +45,7 @@ def test_a_handshake_of_the_client_frees_nothing(box: Box) -> None:
 
 def test_a_handshake_of_the_client_carries_no_bytes(box: Box) -> None:
     talk = Conversation(box, Flow(client_port=50002)).open()
-    forged = frame(
-        talk.flow, TO_SERVER, seq=talk.client_first - 1, ack=talk.server_first, flags=SYN | ACK, data=BAD
-    )
+    forged = frame(talk.flow, TO_SERVER, seq=talk.client_first - 1, ack=talk.server_first, flags=SYN | ACK, data=BAD)
     assert not passed(forged, TO_SERVER, box.take(forged, TO_SERVER))
 
 
@@ -125,8 +123,12 @@ def test_a_second_handshake_answered_by_cookies_opens_nothing(box: Box) -> None:
     assert not passed(content, TO_SERVER, box.take(content, TO_SERVER))
 
 
-NOT_TAKEN = {"ack": 100_000}  # acknowledges what the server never sent: a careful stack drops the segment (RFC 9293 3.10.7.4)
-FREED_UNSEEN = pytest.mark.xfail(strict=True, reason="the flow is set free by bytes that the server has not acknowledged")
+NOT_TAKEN = {
+    "ack": 100_000
+}  # acknowledges what the server never sent: a careful stack drops the segment (RFC 9293 3.10.7.4)
+FREED_UNSEEN = pytest.mark.xfail(
+    strict=True, reason="the flow is set free by bytes that the server has not acknowledged"
+)
 
 
 @FREED_UNSEEN

@@ -116,7 +116,9 @@ def test_what_is_sent_again_with_other_bytes_passes_never(flow: Flow, start: int
 VALID = [
     frame(FLOW4, True, seq=1, flags=SYN),
     frame(FLOW4, True, seq=2, ack=2, data=request("bad.test")),
-    frame(FLOW6, True, seq=2, ack=2, data=request("good.test"), extensions=[(0, b"\0" + bytes(6)), (60, b"\0" + bytes(6))]),
+    frame(
+        FLOW6, True, seq=2, ack=2, data=request("good.test"), extensions=[(0, b"\0" + bytes(6)), (60, b"\0" + bytes(6))]
+    ),
     frame(FLOW6, True, seq=2, ack=2, data=request("good.test"), extensions=[(44, b"\0\0\1\0\0\0\1")]),
     frame(FLOW6, True, seq=2, ack=2, data=request("good.test"), extensions=[(44, b"\0\0\0\0\0\0\1")]),
     frame(TAGGED, True, seq=2, ack=2, flags=ACK | FIN, data=record(plain_hello(b"bad.test"))),
@@ -166,9 +168,19 @@ def test_no_conversation_faults(flow: Flow, steps: list, starts_near: bool) -> N
     for at, flags, data, to_server, checksum in steps:
         place = at // 1000 if starts_near else at
         if to_server:
-            content = frame(flow, True, seq=talk.client_first + place, ack=talk.server_first, flags=flags, data=data, checksum=checksum)
+            content = frame(
+                flow,
+                True,
+                seq=talk.client_first + place,
+                ack=talk.server_first,
+                flags=flags,
+                data=data,
+                checksum=checksum,
+            )
         else:
-            content = frame(flow, False, seq=talk.server_first + place, ack=talk.client_first + place, flags=flags, data=data)
+            content = frame(
+                flow, False, seq=talk.server_first + place, ack=talk.client_first + place, flags=flags, data=data
+            )
         box().take(content, to_server)
     box().counts()
 
@@ -195,4 +207,9 @@ def test_every_path_reason_belongs_to_its_range() -> None:
 def test_short_frames(size: int) -> None:
     whole = frame(FLOW4, True, seq=1, data=b"x")
     assert name_of(box().take(whole[:size], TO_SERVER)) in ("malformed", "truncated")
-    assert name_of(box().take(frame(FLOW4, False, seq=1)[:size], TO_CLIENT)) in ("truncated", "not_ip", "server", "no_flow")
+    assert name_of(box().take(frame(FLOW4, False, seq=1)[:size], TO_CLIENT)) in (
+        "truncated",
+        "not_ip",
+        "server",
+        "no_flow",
+    )

@@ -80,7 +80,11 @@ def test_a_page_then_fin_and_a_reset_for_the_server(box: Box, flow: Flow, first:
 
 
 def test_each_action_has_an_answer_of_its_own(box: Box) -> None:
-    for host, status in (("casino.test", b"HTTP/1.1 302 "), ("ads.test", b"HTTP/1.1 20"), ("bad.test", b"HTTP/1.1 403 ")):
+    for host, status in (
+        ("casino.test", b"HTTP/1.1 302 "),
+        ("ads.test", b"HTTP/1.1 20"),
+        ("bad.test", b"HTTP/1.1 403 "),
+    ):
         talk = Conversation(box, next_flow()).open()
         outcome = talk.client(request(host))
         page = read_page(talk, sent_to(outcome, TO_CLIENT), 0, talk.client_at)
@@ -166,7 +170,9 @@ def test_the_third_request_of_a_connection(box: Box, flow: Flow) -> None:
     assert reset.seq == talk.client_first + at
 
 
-@pytest.mark.parametrize("kind", ["unanswered", "half", "not taken", "without length", "chunked", "pipelined", "interim"])
+@pytest.mark.parametrize(
+    "kind", ["unanswered", "half", "not taken", "without length", "chunked", "pipelined", "interim"]
+)
 def test_never_a_page_inside_a_response(box: Box, kind: str) -> None:
     talk = Conversation(box, next_flow()).open()
     if kind == "pipelined":

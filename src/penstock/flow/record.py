@@ -9,6 +9,10 @@ one store moves them together: with J and F written apart a random model of evad
   server has it    │ kernel forwards │ goes up         │ the sender repeats it
       │ goes up    │
 
+A flow that proved to be no request, or a handshake that is over, is SETTLING: what proved it lies before J and stays fixed
+until the server has acknowledged it (it may be a decoy that the server never gets); what follows passes. From then on it
+is as good as FREED.
+
 All arithmetic is modulo 2^32 (RFC 9293 3.4, RFC 1982).
 """
 
@@ -26,7 +30,7 @@ from penstock.kernel.reasons import (
     UP_WAITING,
 )
 
-OPEN, FREED, REFUSED = 0, 1, 2
+OPEN, FREED, REFUSED, SETTLING = 0, 1, 2, 3
 SEQUENCE_MASK = 0xFFFFFFFF
 BODY_LIMIT = (1 << 30) - 1  # bits of F - J in the word
 BEYOND_BYTES = 65536
@@ -47,7 +51,7 @@ def pack_word(state, judged_end, body_bytes):  # type: ignore[no-untyped-def]
 
 @shared
 def state_of(word):  # type: ignore[no-untyped-def]
-    """OPEN, FREED or REFUSED."""
+    """OPEN, FREED, REFUSED or SETTLING."""
     return shr(word, 62)
 
 
@@ -61,6 +65,13 @@ def judged_end_of(word):  # type: ignore[no-untyped-def]
 def free_end_of(word):  # type: ignore[no-untyped-def]
     """F: the bytes from J to it are a body."""
     return (word + (shr(word, 32) & BODY_LIMIT)) & SEQUENCE_MASK
+
+
+@shared
+def is_settled(word, acked):  # type: ignore[no-untyped-def]
+    """May everything of this flow pass, whatever comes?"""
+    state = state_of(word)
+    return state == FREED or (state == SETTLING and sequence_difference(acked, judged_end_of(word)) >= 0)
 
 
 @shared
@@ -82,11 +93,12 @@ def classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end
     state = state_of(word)
     if state == REFUSED:
         return UP_REFUSED
-    if end == seq and not (is_urgent and state == OPEN):
+    is_free = is_settled(word, acked)
+    if end == seq and (is_free or not is_urgent):
         return EMPTY
     if is_waiting:
         return UP_WAITING
-    if state == FREED:
+    if is_free:
         return FREE
     if is_gap:
         return UP_GAP
@@ -95,6 +107,8 @@ def classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end
     if sequence_difference(end, acked) <= 0:
         return ACKNOWLEDGED
     judged_end, free_end = judged_end_of(word), free_end_of(word)
+    if state == SETTLING:
+        return FREE if sequence_difference(seq, judged_end) >= 0 else UP_UNJUDGED
     if sequence_difference(seq, judged_end) >= 0 and sequence_difference(end, free_end) <= 0:
         return BODY
     if not has_payload and seq == judged_end and seq == free_end:

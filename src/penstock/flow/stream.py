@@ -12,7 +12,7 @@ and those that are done are taken back, so that few pages are in use and those a
 """
 
 from penstock.compile.memory import move, put64, same, shared, u32, u64
-from penstock.flow.record import OPEN, free_end_of, sequence_difference, state_of
+from penstock.flow.record import OPEN, SETTLING, free_end_of, is_settled, sequence_difference, state_of
 from penstock.kernel.tables import (
     BUCKET_BYTES,
     BUCKET_RECORDS,
@@ -66,6 +66,8 @@ def _is_done(pool, stream):  # type: ignore[no-untyped-def]
     if u32(record + FLOW_BIRTH) != u64(stream + S_BIRTH):
         return True
     word = u64(record + FLOW_WORD)
+    if state_of(word) == SETTLING:
+        return is_settled(word, u32(record + FLOW_ACKED))
     if state_of(word) != OPEN:
         return True
     acked = sequence_difference(u32(record + FLOW_ACKED), u64(stream + S_BASE))
@@ -248,7 +250,8 @@ def put_bytes(pool, stream, offset, p, size):  # type: ignore[no-untyped-def]
     if first > behind:
         first = behind
     merged = behind - first
-    if merged == 0 and count == RANGE_LIMIT:
+    # The last range is kept for the bytes that come first: those that the server waits for.
+    if merged == 0 and count >= (RANGE_LIMIT if first == 0 else RANGE_LIMIT - 1):
         return OUTSIDE
     if offset + size > u64(stream + S_CAPACITY) and _grow(pool, stream) == 0:
         return NO_MEMORY

@@ -6,7 +6,7 @@ subscriber's connection waits (its SYN is repeated): an unjudged flow is never f
 """
 
 from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u32, u64
-from penstock.flow.record import FREED, REFUSED, pack_word, state_of
+from penstock.flow.record import REFUSED, is_settled, pack_word, state_of
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
@@ -71,10 +71,10 @@ def _is_closed(record):  # type: ignore[no-untyped-def]
 @shared
 def _may_go(record, age):  # type: ignore[no-untyped-def]
     """May the record of a flow that was silent for `age` ms be used for another?"""
-    state = state_of(u64(record + t.FLOW_WORD))
-    if state == FREED or age > IDLE_MS:
+    word = u64(record + t.FLOW_WORD)
+    if age > IDLE_MS or is_settled(word, u32(record + t.FLOW_ACKED)):
         return True
-    if age > REFUSED_MS and state == REFUSED:
+    if age > REFUSED_MS and state_of(word) == REFUSED:
         return True
     if age > HALF_OPEN_MS and u32(record + t.FLOW_CLIENT_NEXT) == u32(record + t.FLOW_BIRTH):
         return True

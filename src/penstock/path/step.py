@@ -12,8 +12,10 @@ from penstock.flow.record import (
     FREED,
     OPEN,
     REFUSED,
+    SETTLING,
     free_end_of,
     is_before_birth,
+    is_settled,
     judged_end_of,
     pack_word,
     sequence_difference,
@@ -224,8 +226,7 @@ def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-d
             free_stream(w + W_POOL, stream)
             return reason
         if outcome == FREES:
-            put64(record + t.FLOW_WORD, pack_word(FREED, free_end, 0))
-            free_stream(w + W_POOL, stream)
+            put64(record + t.FLOW_WORD, pack_word(SETTLING, base + end + eof, 0))
             return r.NOT_A_REQUEST if mode == MODE_START else r.SECOND_FLIGHT
         reason = u64(w + UNIT_REASON)
         judged_end, body = free_end + u64(w + UNIT_J), u64(w + UNIT_F) - u64(w + UNIT_J)
@@ -239,13 +240,26 @@ def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-d
 
 
 @shared
+def repeat_proof(w, u, stream, checksum, word):  # type: ignore[no-untyped-def]
+    """A segment of a settling flow that reaches before J: there it must say what was said before."""
+    base, p = u64(stream + S_BASE), u + UP_HEAD + u32(u + UP_PAYLOAD)
+    offset = sequence_difference(u32(u + UP_SEQ), base)
+    end = min(offset + u32(u + UP_PAYLOAD_BYTES), sequence_difference(judged_end_of(word), base))
+    if offset < 0:
+        p, offset = p - offset, 0
+    if not is_same_so_far(stream, offset, p, end - offset):
+        return tell_conflict(w, u, r.CONFLICT)
+    return release(w, u, checksum, r.REPEATED)
+
+
+@shared
 def take_client(w, u, record, number):  # type: ignore[no-untyped-def]
     """A segment of the client on a flow with a record. Returns: its reason."""
     word = u64(record + t.FLOW_WORD)
     if state_of(word) == REFUSED:
         return serve_refused_client(w, u, record)
     checksum = read_checksum(w, u)
-    if state_of(word) == FREED:
+    if is_settled(word, u32(record + t.FLOW_ACKED)):
         return release(w, u, checksum, r.SETTLED)
     decoy = find_decoy(u, record, checksum)
     if decoy:
@@ -268,6 +282,8 @@ def take_client(w, u, record, number):  # type: ignore[no-untyped-def]
         stream = open_stream(w, record, number)
         base, acked = u64(stream + S_BASE), 0
     released_end = base + contiguous_end(stream, acked)
+    if state_of(word) == SETTLING:
+        return repeat_proof(w, u, stream, checksum, word)
     stored = keep_bytes(w, u, stream, word)
     if stored == CONFLICT:
         return tell_conflict(w, u, r.CONFLICT)
