@@ -84,11 +84,13 @@ def ethernet(to_server: bool, is_ipv6: bool, tags: Iterable[tuple[int, int]] = (
 
 
 def tcp(source: bytes, target: bytes, source_port: int, target_port: int, seq: int, ack: int, flags: int,
-        data: bytes = b"", options: bytes = b"", window: int = 65535, urgent: int = 0, checksum: str = RIGHT) -> bytes:  # fmt: skip
+        data: bytes = b"", options: bytes = b"", window: int = 65535, urgent: int = 0,
+        checksum: str = RIGHT) -> bytes:  # fmt: skip
     """A segment with its checksum: RIGHT, BARE (only the pseudo-header's sum) or WRONG (neither)."""
     options += b"\0" * (-len(options) % 4)
     head = struct.pack(
-        ">HHIIBBHHH", source_port, target_port, seq % MODULUS, ack % MODULUS, (20 + len(options)) << 2, flags, window, 0, urgent
+        ">HHIIBBHHH", source_port, target_port, seq % MODULUS, ack % MODULUS, (20 + len(options)) << 2,
+        flags, window, 0, urgent,
     ) + options  # fmt: skip
     length = len(head) + len(data)
     pseudo = sum16(source + target + struct.pack(">II", length, 6))

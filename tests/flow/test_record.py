@@ -42,16 +42,17 @@ class Case(NamedTuple):
 
 
 def classify(case: Case) -> int:
-    """Steps 1 to 7 of the rule, and what no server may get unread: urgent bytes, and bytes before the connection's first."""
+    """Steps 1 to 7 of the rule; and no server gets urgent bytes, or those before the connection's first, unread."""
     state, body, acked, age, waits, is_gap, is_urgent, start, size, fin = case
     judged, birth, end = 0, acked - age, start + size + fin
     if state == f.REFUSED:
         return r.UP_REFUSED
-    if end == start and not (is_urgent and state == f.OPEN):
+    is_free = state == f.FREED or (state == f.SETTLING and acked >= judged)
+    if end == start and not (is_urgent and not is_free):
         return r.EMPTY
     if waits:
         return r.UP_WAITING
-    if state == f.FREED:
+    if is_free:
         return r.FREE
     if is_gap:
         return r.UP_GAP
@@ -59,6 +60,8 @@ def classify(case: Case) -> int:
         return r.UP_UNJUDGED
     if end <= acked:
         return r.ACKNOWLEDGED
+    if state == f.SETTLING:
+        return r.FREE if start >= judged else r.UP_UNJUDGED
     if start >= judged and end <= judged + body:
         return r.BODY
     if size == 0 and start == judged and body == 0:
@@ -75,7 +78,7 @@ def test_sequence_difference(a: int, b: int) -> None:
     assert (difference - a + b) % LIMIT == 0
 
 
-@given(st.integers(0, 2), sequences, st.integers(0, (1 << BODY_BITS) - 1))
+@given(st.integers(0, 3), sequences, st.integers(0, (1 << BODY_BITS) - 1))
 def test_a_word_holds_its_three_parts(state: int, judged: int, body: int) -> None:
     word = compiled(f.pack_word)(state, judged, body)
     assert word == signed(state << 62 | body << 32 | judged)
@@ -84,7 +87,7 @@ def test_a_word_holds_its_three_parts(state: int, judged: int, body: int) -> Non
     assert compiled(f.free_end_of)(word) == (judged + body) % LIMIT
 
 
-@given(st.integers(0, 2), st.integers(-LIMIT, 3 * LIMIT))
+@given(st.integers(0, 3), st.integers(-LIMIT, 3 * LIMIT))
 def test_a_word_takes_any_judged_end(state: int, judged: int) -> None:
     word = compiled(f.pack_word)(state, judged, 0)
     assert compiled(f.judged_end_of)(word) == judged % LIMIT
@@ -92,8 +95,9 @@ def test_a_word_takes_any_judged_end(state: int, judged: int) -> None:
 
 
 cases = st.builds(
-    Case, st.integers(0, 2), st.one_of(st.just(0), st.integers(0, 3000), st.integers(0, (1 << BODY_BITS) - 1)), near,
-    st.one_of(st.integers(0, 3000), st.integers(0, (1 << 31) - 200_000)), st.booleans(), st.booleans(), st.integers(0, 7).map(lambda n: n == 0), near, st.integers(0, 65535), st.booleans(),
+    Case, st.integers(0, 3), st.one_of(st.just(0), st.integers(0, 3000), st.integers(0, (1 << BODY_BITS) - 1)), near,
+    st.one_of(st.integers(0, 3000), st.integers(0, (1 << 31) - 200_000)), st.booleans(), st.booleans(),
+    st.integers(0, 7).map(lambda n: n == 0), near, st.integers(0, 65535), st.booleans(),
 )  # fmt: skip
 
 
@@ -106,7 +110,8 @@ def test_the_rule(first: int, case: Case, stands_near_the_end: bool) -> None:
     seq = (first + case.start) % LIMIT
     word = signed(case.state << 62 | case.body << 32 | first)
     found = compiled(f.classify_segment)(
-        word, (first + case.acked) % LIMIT, (first + case.acked - case.age) % LIMIT, case.waits, case.is_gap, case.is_urgent,
+        word, (first + case.acked) % LIMIT, (first + case.acked - case.age) % LIMIT,
+        case.waits, case.is_gap, case.is_urgent,
         seq, seq + case.size + case.fin, case.size > 0,
     )  # fmt: skip
     assert r.NAMES[found] == r.NAMES[classify(case)]

@@ -36,6 +36,7 @@ from tests.vocabulary import (
 
 BARE_FLOW = Flow("10.9.0.1")  # a subscriber without services
 NOBODY = Flow("172.16.0.1")
+LONELY6 = FLOW6._replace(client_port=9)
 HOP, DESTINATION, AUTHENTICATION = (0, b"\0" + bytes(6)), (60, b"\0" + bytes(6)), (51, b"\1" + bytes(10))
 ATOMIC, FRAGMENT = (44, b"\0\0\0" + bytes(4)), (44, b"\0\0\1" + bytes(4))
 GET = request("good.test")
@@ -78,10 +79,10 @@ ROWS = [
     ("two tags", client(tagged(2)._replace(client_port=9), data=GET), "on_sight"),
     ("three tags", client(tagged(3), data=GET), "not_ip"),
     ("IPv4 options", client(FLOW4._replace(client_port=9), data=GET, ip_options=NOP * 40), "on_sight"),
-    ("extension headers", client(FLOW6._replace(client_port=9), data=GET, extensions=[HOP, DESTINATION, AUTHENTICATION]), "on_sight"),
-    ("seven extension headers", client(FLOW6._replace(client_port=9), data=GET, extensions=[HOP] * 7), "on_sight"),
+    ("extension headers", client(LONELY6, data=GET, extensions=[HOP, DESTINATION, AUTHENTICATION]), "on_sight"),
+    ("seven extension headers", client(LONELY6, data=GET, extensions=[HOP] * 7), "on_sight"),
     ("nine extension headers", client(FLOW6, data=GET, extensions=[HOP] * 9), "malformed"),
-    ("a fragment header around a whole packet", client(FLOW6._replace(client_port=9), data=GET, extensions=[ATOMIC]), "on_sight"),
+    ("a fragment header around a whole packet", client(LONELY6, data=GET, extensions=[ATOMIC]), "on_sight"),
     ("an IPv6 fragment", client(FLOW6, data=bytes(28), extensions=[FRAGMENT]), "held"),
     ("an IPv6 fragment of the server", server(FLOW6, extensions=[FRAGMENT]), "fragment_server"),
     ("an IPv4 fragment", headed(ipv4(A4, B4, 6, 48, fragment=0x2000) + WHOLE[34:82]), "held"),
@@ -120,7 +121,7 @@ def begin(box: Box, base: Flow = FLOW4, **choices: Any) -> Conversation:
     return Conversation(box, base._replace(client_port=port), 1_000 * port, 77 * port, **choices)
 
 
-# ---- what steer rewrites ---------------------------------------------------------------------------------------------------
+# ---- what steer rewrites ---------------------------------------------------------------------------------------------
 ERASED = [
     (MPTCP_CAPABLE, NOP * 4),
     (MSS + FAST_OPEN, MSS + NOP * 4),
@@ -158,7 +159,7 @@ def test_the_unprotected_keep_their_options(box: Box) -> None:
     assert box.path.frame[: len(content)].tobytes() == content
 
 
-# ---- the life of a record ----------------------------------------------------------------------------------------------------
+# ---- the life of a record --------------------------------------------------------------------------------------------
 def test_only_the_syn_ack_makes_a_record(box: Box) -> None:
     talk = begin(box)
     talk.syn()
@@ -240,7 +241,7 @@ def test_an_idle_record_is_used_again() -> None:
     assert name_of(begin(box).open().client(GET)) == "allowed"
 
 
-# ---- ring, pulse, switch -----------------------------------------------------------------------------------------------------
+# ---- ring, pulse, switch ---------------------------------------------------------------------------------------------
 def steer_late(talk: Conversation, content: bytes, late_ns: int) -> str:
     """The kernel's half alone, the worker's pulse being so old."""
     path, box = talk.box.path, talk.box

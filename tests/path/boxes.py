@@ -115,7 +115,8 @@ class Box:
 
     def check_verdict(self, content: bytes, to_server: bool, outcome: Outcome) -> None:
         """What must hold of every packet: a known reason, and what its verdict means for the wire."""
-        assert outcome.reason in r.NAMES and outcome.reason < r.PATH_FIRST
+        assert outcome.reason in STEERED
+        assert outcome.reason in r.NAMES
         verdict = r.verdict_of(outcome.reason)
         assert outcome.is_forwarded == (verdict is r.Verdict.FORWARDED)
         assert (outcome.path_reason is not None) == (verdict is r.Verdict.UP)
@@ -130,8 +131,9 @@ class Box:
             return
         path_verdict = r.verdict_of(outcome.path_reason)
         if path_verdict is r.Verdict.RELEASED:
-            assert len(outcome.sent) == 1 and outcome.sent[0][0] == to_server, r.NAMES[outcome.path_reason]
-            assert is_same_packet(content, outcome.sent[0][1])
+            ((side, sent),) = outcome.sent
+            assert side == to_server
+            assert is_same_packet(content, sent)
         elif path_verdict is r.Verdict.ANSWERED:
             self.check_answers(content, outcome)
         else:

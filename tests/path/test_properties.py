@@ -153,9 +153,10 @@ def test_no_frame_faults_and_the_ledger_closes(frames: list[tuple[bytes, bool]])
     assert went_up == sum(box().path_counts().values()) - box().peeks + box().held()
 
 
+contents = [b"", b"GET / HTTP/1.1\r\n", request("good.test"), request("bad.test"), record(plain_hello())]
 segments = st.tuples(
     st.integers(-70_000, 70_000), st.sampled_from([0, ACK, ACK | PSH, ACK | FIN, FIN, ACK | RST, SYN, SYN | ACK, ACK | 32]),
-    st.one_of(st.sampled_from([b"", b"GET / HTTP/1.1\r\n", request("good.test"), request("bad.test"), record(plain_hello())]), st.binary(max_size=90)),
+    st.one_of(st.sampled_from(contents), st.binary(max_size=90)),
     st.booleans(), st.sampled_from(["right", "right", "bare", "wrong"]),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from tests.path.boxes import Box, Conversation, name_of
 from tests.vocabulary import Flow
 
 NAME, REFUSED_NAME = b"xx.okay.test", b"www.bad.test"
+COMMAND = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
 CANCELLED = b"\1\x5a"  # a warning that TLS 1.3 tells its reader to skip (RFC 8446 6.1)
 
 
@@ -29,7 +30,7 @@ def server_context() -> ssl.SSLContext:
     with TemporaryDirectory() as place:
         key, certificate = Path(place, "key.pem"), Path(place, "certificate.pem")
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", key, "-out", certificate],
+            [*COMMAND, "-keyout", key, "-out", certificate],
             check=True, capture_output=True,
         )  # fmt: skip
         context.load_cert_chain(certificate, key)

@@ -73,6 +73,8 @@ def _is_done(pool, stream):  # type: ignore[no-untyped-def]
     acked = sequence_difference(u32(record + FLOW_ACKED), u64(stream + S_BASE))
     count = u64(stream + S_RANGES)
     end = u64(stream + S_RANGE + 16 * (count - 1) + 8) if count else 0
+    if u64(stream + S_FIN) != NO_FIN:  # a FIN ahead of its bytes will complete them
+        end = max(end, u64(stream + S_FIN) + 1)
     unread = sequence_difference(free_end_of(word), u64(stream + S_BASE)) < end
     return acked >= end and not unread
 

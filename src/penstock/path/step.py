@@ -244,6 +244,8 @@ def repeat_proof(w, u, stream, checksum, word):  # type: ignore[no-untyped-def]
     """A segment of a settling flow that reaches before J: there it must say what was said before."""
     base, p = u64(stream + S_BASE), u + UP_HEAD + u32(u + UP_PAYLOAD)
     offset = sequence_difference(u32(u + UP_SEQ), base)
+    if u64(stream + S_FIN) != NO_FIN and offset + u32(u + UP_PAYLOAD_BYTES) > u64(stream + S_FIN):
+        return tell_conflict(w, u, r.CONFLICT)
     end = min(offset + u32(u + UP_PAYLOAD_BYTES), sequence_difference(judged_end_of(word), base))
     if offset < 0:
         p, offset = p - offset, 0
