@@ -71,8 +71,7 @@ def _is_done(pool, stream):  # type: ignore[no-untyped-def]
     if state_of(word) != OPEN:
         return True
     acked = sequence_difference(u32(record + FLOW_ACKED), u64(stream + S_BASE))
-    count = u64(stream + S_RANGES)
-    end = u64(stream + S_RANGE + 16 * (count - 1) + 8) if count else 0
+    end = last_end(stream)
     if u64(stream + S_FIN) != NO_FIN:  # a FIN ahead of its bytes will complete them
         end = max(end, u64(stream + S_FIN) + 1)
     unread = sequence_difference(free_end_of(word), u64(stream + S_BASE)) < end
@@ -266,6 +265,13 @@ def put_bytes(pool, stream, offset, p, size):  # type: ignore[no-untyped-def]
     put64(stream + S_RANGES, count - merged + 1)
     move(u64(stream + S_DATA) + offset, p, size)
     return STORED
+
+
+@shared
+def last_end(stream):  # type: ignore[no-untyped-def]
+    """Behind the last byte that is kept."""
+    count = u64(stream + S_RANGES)
+    return u64(stream + S_RANGE + 16 * (count - 1) + 8) if count else 0
 
 
 @shared

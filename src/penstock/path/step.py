@@ -38,6 +38,7 @@ from penstock.flow.stream import (
     forget_before,
     free_stream,
     is_same_so_far,
+    last_end,
     put_bytes,
     record_at,
     take_stream,
@@ -162,8 +163,8 @@ def keep_bytes(w, u, stream, word):  # type: ignore[no-untyped-def]
         if fin != NO_FIN and fin != end:
             return CONFLICT
         fin = end
-    if fin != NO_FIN and end > fin:
-        return CONFLICT
+    if fin != NO_FIN and max(end, last_end(stream)) > fin:
+        return CONFLICT  # bytes behind the end: a server takes one or the other
     if offset < 0:
         p -= offset
         offset = 0
