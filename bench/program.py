@@ -1,4 +1,4 @@
-"""What `steer` costs per packet, by BPF_PROG_TEST_RUN: a free flow, hot, beside a bare redirect and beside 1 M flows at random.
+"""What `steer` costs per packet, by BPF_PROG_TEST_RUN: a free flow beside a bare redirect, hot, and of many at random.
 
     python -m bench.program [--flows 1000000] [--rounds 11]
 
@@ -60,11 +60,16 @@ def main() -> None:
     for packet in syn_ack:
         bpf.test_run(egress, packet)
     print(f"{options.flows:,} flows made in {time.perf_counter() - began:.1f} s, one system call each")
-    client = [write_segment(0x0A000000 + n, 0x01020304, 1024 << 16 | 443, 101, 2, 0x10, b"x" * 100) for n in range(1000)]
+    client = [
+        write_segment(0x0A000000 + n, 0x01020304, 1024 << 16 | 443, 101, 2, 0x10, b"x" * 100) for n in range(1000)
+    ]
     kinds = {
         "bare redirect": (bare, client[0]),
         "free flow, client's data": (ingress, client[0]),
-        "free flow, server's data": (egress, write_segment(0x01020304, 0x0A000000, 443 << 16 | 1024, 2, 201, 0x10, b"x" * 100)),
+        "free flow, server's data": (
+            egress,
+            write_segment(0x01020304, 0x0A000000, 443 << 16 | 1024, 2, 201, 0x10, b"x" * 100),
+        ),
         "no flow, client's ACK": (ingress, write_segment(0x0B000000, 0x01020304, 1 << 16 | 443, 1, 1, 0x10, b"")),
         "not IP": (ingress, bytes(12) + b"\x08\x06" + bytes(46)),
     }
@@ -79,7 +84,7 @@ def main() -> None:
 
 
 def print_random(egress: int, bare: int, flows: int) -> None:
-    """One packet of a random flow each time: the cache misses that a full table costs. Test runs of one packet cost a system
+    """One packet of a random flow each time: the cache misses that a full table costs. A test run of one packet is a system
     call each, so the difference to the bare redirect, run the same way, is what counts."""
     chosen = [random.randrange(flows) for _ in range(20_000)]
     packets = [write_segment(0x01020304, 0x0A000000 + n, 443 << 16 | 1024, 2, 101, 0x10, b"x" * 100) for n in chosen]
@@ -87,7 +92,9 @@ def print_random(egress: int, bare: int, flows: int) -> None:
     for name, program in (("bare", bare), ("steer", egress), ("bare", bare), ("steer", egress)):
         spent = [bpf.test_run(program, packet, 1)[1] for packet in packets]
         results[name] = statistics.median(spent)
-    print(f"one of {flows:,} flows at random    {results['steer'] - results['bare']:+5.0f} ns over a bare redirect (cold, single runs)")
+    print(
+        f"one of {flows:,} flows at random    {results['steer'] - results['bare']:+5.0f} ns over a bare redirect, cold"
+    )
 
 
 if __name__ == "__main__":
