@@ -2,7 +2,7 @@
 
     evader ── lossy ──► box ── lossy ──► server ──► application: which hosts does it act for?
 
-A *bypass* is a server that acts for a refused host. A *stall* is a healthy client whose bytes do not all arrive.
+`python -m tests.flow.model --runs 100000` names each run that fails; `--run N` repeats one of them in words.
 `python -m tests.flow.model --runs 100000` names each run that fails, `--run N` repeats it.
 """
 

@@ -58,7 +58,7 @@ def neutralise_options(skb, l4, payload):  # type: ignore[no-untyped-def]
             erases = 0
             if kind != OPTION_NOP:
                 length = u8(place + at + 1)
-                if length < 2:
+                if length < 2 or at + length > size:
                     break
                 following = at + length
                 if kind == OPTION_MPTCP or kind == OPTION_FAST_OPEN or kind == OPTION_EXPERIMENT:
@@ -93,7 +93,7 @@ def read_handshake_options(skb, l4, payload):  # type: ignore[no-untyped-def]
             following = at + 1
             if kind != OPTION_NOP:
                 length = u8(place + at + 1)
-                if length < 2:
+                if length < 2 or at + length > size:
                     break
                 following = at + length
                 if kind == OPTION_TIMESTAMPS and length == 10:

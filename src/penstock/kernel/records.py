@@ -15,7 +15,7 @@ from penstock.wire.headers import VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
 REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
-HALF_OPEN_MS = 10_000  # a client that got a SYN-ACK and is silent: Linux gives up such a peer after its first retries
+HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
 AGE_MASK = 0xFFFFFFFF
 NO_ROOM = 0
 

@@ -152,7 +152,9 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         if sequence_difference(ack, u32(record + t.FLOW_CLIENT_NEXT)) <= 0:
             put32(record + t.FLOW_ACKED, ack)
     if flags & (h.FIN | h.RST):
-        note_end(record, t.SERVER_FIN if flags & h.FIN else 0, t.SERVER_RST if flags & h.RST else 0)
+        # A reset that answers a wrong ACK (RFC 9293 3.10.7.4) has that ACK's number, and ends nothing.
+        is_reset = flags & h.RST and seq == u32(record + t.FLOW_SERVER_NEXT)
+        note_end(record, t.SERVER_FIN if flags & h.FIN else 0, t.SERVER_RST if is_reset else 0)
     end = seq + size + (flags & h.FIN)
     if sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)

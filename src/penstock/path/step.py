@@ -219,7 +219,7 @@ def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-d
             put64(stream + S_UNIT, free_end)
         put64(w + UNIT_ALLOWED, 0)
         data, mode = u64(stream + S_DATA), u16(record + t.FLOW_MODE)
-        outcome = read_unit(w, u, record, data + free_off, data + end, eof, free_end, stream + S_STATE)
+        outcome = read_unit(w, u, record, data + free_off, data + end, eof, stream + S_STATE)
         if outcome == WAITS:
             return reason
         if outcome == REFUSES:
@@ -314,7 +314,7 @@ def take_midstream(w, u):  # type: ignore[no-untyped-def]
     put16(record + t.FLOW_MODE, MODE_TRY)
     p = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, eof = p + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_FLAGS) & FIN
-    if read_unit(w, u, record, p, end, eof, u32(u + UP_SEQ), record + t.RECORD_BYTES) == REFUSES:
+    if read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES) == REFUSES:
         return refuse_stateless(w, u)
     return release(w, u, checksum, r.ON_SIGHT)
 

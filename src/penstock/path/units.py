@@ -4,21 +4,21 @@
 
 What comes next in a flow is its *mode*, kept in the record:
 
-    START ──hello──► TLS ──second hello──► TLS ──handshake or application data, once the server has the hello──► free
+    START ──hello──► TLS ──second hello──► TLS ──handshake or application data──► settling, then free
       │ └─request──► HTTP ◄──────────────────────────────────────────┐
       │               │ Content-Length (POST, PUT, PATCH): F = J + n │
       │               ├─► SKIM (a body that some servers read as a request) ──┤
       │               ├─► CHUNKS (chunk header, chunk, ...) ────────────┘
       │               └─Upgrade, CONNECT──► TRY (each segment may begin a request)
-      └─neither──► free
+      └─neither──► settling, then free
 
 RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 """
 
 from penstock.compile.memory import put16, put64, shared, u8, u16, u32, u64
-from penstock.flow.record import BODY_LIMIT, sequence_difference
+from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import FLOW_ACKED, FLOW_LEFT, FLOW_MODE, UP_ACK, UP_SEQ
+from penstock.kernel.tables import FLOW_LEFT, FLOW_MODE, UP_ACK, UP_SEQ
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import identify, judge_host, judge_spans, subscriber_of, tell_allowed
 from penstock.path.layout import (
@@ -118,21 +118,18 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
 
 
 @shared
-def read_tls_flight(w, u, record, p, end, first_seq, state):  # type: ignore[no-untyped-def]
-    """What follows a hello at p: a second hello is judged like the first; a handshake message or application data frees the
-    flow once the server has acknowledged everything before it."""
+def read_tls_flight(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
+    """What follows a hello at p: a second hello is judged like the first; a handshake message, application data or what is no
+    TLS ends the flow's hellos for every server. (That the server gets these bytes and no others, SETTLING sees to.)"""
     status = tls.read_flight(p, end, state)
     if status == NEED_MORE:
         return WAITS
-    if status == COMPLETE and u64(state + tls.FLAGS) & tls.IS_HELLO:
+    if status == BAD:
+        return FREES
+    if u64(state + tls.FLAGS) & tls.IS_HELLO:
         for word in range(0, tls.STATE_BYTES, 8):
             put64(state + word, 0)
-        outcome = read_tls_hello(w, u, record, p, end, state)
-        if outcome != FREES:
-            return outcome
-    has_hello = sequence_difference(u32(record + FLOW_ACKED), first_seq) >= 0
-    if status == BAD:
-        return FREES if has_hello else WAITS
+        return read_tls_hello(w, u, record, p, end, state)
     kind, size = u64(state + tls.RECORD_TYPE), u64(state + tls.RECORD_END)
     put64(w + UNIT_REASON, r.SECOND_FLIGHT)
     if kind == TLS_CHANGE_CIPHER_SPEC:
@@ -140,8 +137,7 @@ def read_tls_flight(w, u, record, p, end, first_seq, state):  # type: ignore[no-
             return WAITS
         return advance(w, size, 0)
     early = u64(record + FLOW_LEFT)
-    ends_hellos = kind == TLS_HANDSHAKE or (kind == TLS_APPLICATION_DATA and early <= 0)
-    if has_hello and ends_hellos:
+    if kind == TLS_HANDSHAKE or (kind == TLS_APPLICATION_DATA and early <= 0):
         return FREES  # alerts and heartbeats do not: some servers skip them and take a hello behind them
     put64(record + FLOW_LEFT, max(early - size, 0))
     return advance(w, TLS_HEADER_BYTES, size - TLS_HEADER_BYTES)
@@ -250,10 +246,10 @@ def try_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-de
 
 
 @shared
-def read_unit(w, u, record, p, end, eof, first_seq, state):  # type: ignore[no-untyped-def]
+def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """Read and judge the unit at p.
 
-    Reads: [p, end), whose first byte has sequence number `first_seq`; `eof`: the client's FIN stands at `end`; the
+    Reads: [p, end); `eof`: the client's FIN stands at `end`; the
         record's mode; `state` (STATE_BYTES of flow.stream, zeroed at the start of a unit and kept between calls).
     Writes: the record's mode and FLOW_LEFT; UNIT_* of the worker's block: J and F from p, or why it is refused.
     Returns: WAITS (for more bytes), ADVANCES (to the next unit), REFUSES, FREES (no request can follow).
@@ -279,7 +275,7 @@ def read_unit(w, u, record, p, end, eof, first_seq, state):  # type: ignore[no-u
     if mode == MODE_SKIM:
         return skim_body(w, u, record, p, end, eof, state)
     if mode == MODE_TLS:
-        return read_tls_flight(w, u, record, p, end, first_seq, state)
+        return read_tls_flight(w, u, record, p, end, state)
     if mode == MODE_TRY:
         return try_request(w, u, record, p, end, eof, state)
     return read_chunk_header(w, u, record, p, end, state, 1 if mode == MODE_CHUNK_FIRST else 0)
