@@ -24,7 +24,7 @@ import structlog
 
 from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
-from penstock.control.ledger import Ledger, read_counters, read_ledger
+from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
 from penstock.control.snapshot import build_snapshot
@@ -42,15 +42,15 @@ from penstock.line.inline import (
 )
 from penstock.line.pins import Pins, find_root
 from penstock.line.protection import set_protection
-from penstock.path.layout import ALL_REQUESTS, HISTOGRAM_BUCKETS
-from penstock.path.memory import HISTOGRAM_OFF, SharedMemory
+from penstock.path.layout import ALL_REQUESTS
+from penstock.path.memory import SharedMemory
 from penstock.policy.snapshot import Snapshot
 
 POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
-FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
+FIXED = ("log", "metrics", "flows", "workers", "busy_poll_us")  # settings that a reload does not change
 DRAIN_S = 0.02  # behind the last packet that went up: the workers empty their rings before they are told to stop
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # events have standard output
@@ -143,6 +143,7 @@ class Run:
         self.control = Control()
         self.counters = bpf.map_memory(tables.counters)
         self.path_counters = bpf.map_memory(tables.path_counters)
+        self.times = bpf.map_memory(tables.verdict_times)
         self.control.set_ports(port_bits(self.configuration.ports))
         set_protection(self.control, self._prefixes())
         raise_cable(self.pair, self.pins)
@@ -187,6 +188,7 @@ class Run:
             "capacity": self.configuration.flows.capacity,
             "workers": self.workers,
             "shared_fd": self.shared.fd,
+            "spin_ns": self.configuration.busy_poll_us * 1000,
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
         program = subprocess.Popen(
@@ -291,8 +293,7 @@ class Run:
     def read_metrics(self) -> tuple[Ledger, Any, int]:
         """The ledger, the histogram of the verdict's time, the lost events."""
         ledger = read_ledger(read_counters(self.counters), read_counters(self.path_counters))
-        histogram = sum(self.shared.words(n, HISTOGRAM_OFF, HISTOGRAM_BUCKETS).copy() for n in range(self.workers))
-        return ledger, histogram, self.reader.lost()
+        return ledger, read_times(self.times), self.reader.lost()
 
     # ---- stop ---------------------------------------------------------------------------------------------------------
     def _stop(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from penstock.kernel.reasons import PATH_FIRST, REASON_COUNT, REASONS, Verdict
 from penstock.kernel.steer import SEEN
+from penstock.kernel.tables import HISTOGRAM_BUCKETS, HISTOGRAM_STEP_NS
 
 PEEK_NAME = "peeked"
 
@@ -49,3 +50,17 @@ def read_ledger(kernel_counters: Any, path_counters: Any) -> Ledger:
         if reason.name != PEEK_NAME:  # a copy of a packet that was forwarded and counted there
             verdicts[reason.verdict] += count
     return Ledger(int(kernel_counters[SEEN]), reasons, verdicts)
+
+
+def read_times(memory: Any) -> Any:
+    """The histogram of verdict times of a mapped table, summed over workers."""
+    return np.frombuffer(memory, np.uint64).reshape(-1, HISTOGRAM_BUCKETS).sum(axis=0)
+
+
+def find_quantile_us(times: Any, quantile: float) -> float:
+    """The upper edge, in microseconds, of the bucket that holds a quantile of the verdict times; 0 without any."""
+    total = int(times.sum())
+    if total == 0:
+        return 0.0
+    bucket = int(np.searchsorted(np.cumsum(times), quantile * total))
+    return (bucket + 1) * HISTOGRAM_STEP_NS / 1000

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from penstock.control.ledger import Ledger
 from penstock.kernel.reasons import REASONS
-from penstock.path.layout import HISTOGRAM_BUCKETS, HISTOGRAM_STEP_NS
+from penstock.kernel.tables import HISTOGRAM_BUCKETS, HISTOGRAM_STEP_NS
 
 BOUNDS_US = (1, 2, 5, 10, 15, 20, 30, 40, 60, 80, 100, 120)
 

@@ -73,6 +73,8 @@ STALE_NS = 100_000_000  # the brief's limit: fail open within 100 ms
 SUBSCRIBER_KEY_BYTES = 24  # scope u32, bits u32, address 16
 SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED = 1, 2
 
+HISTOGRAM_STEP_NS, HISTOGRAM_BUCKETS = 500, 256  # from ring record to packet sent; the last bucket: later than 127.5 us
+HISTOGRAM_BYTES = 8 * HISTOGRAM_BUCKETS
 COUNTER_CPUS = 64
 COUNTER_BYTES = 128 * 8  # one line of reasons per CPU
 
@@ -81,6 +83,7 @@ control = Map("control", "array", 4, CONTROL_BYTES, 1, MMAPABLE)
 pulse = Map("pulse", "array", 4, PULSE_BYTES * RINGS_BOUND, 1, MMAPABLE)
 counters = Map("counters", "array", 4, COUNTER_BYTES * COUNTER_CPUS, 1, MMAPABLE)
 path_counters = Map("path_counters", "array", 4, COUNTER_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a line per worker
+verdict_times = Map("verdict_times", "array", 4, HISTOGRAM_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a histogram per worker
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
 subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)

@@ -29,6 +29,7 @@ TABLES = (
     tables.pulse,
     tables.counters,
     tables.path_counters,
+    tables.verdict_times,
     tables.scratch,
     tables.subscribers,
 )

@@ -58,6 +58,7 @@ class NativePath:
         self.pulse = self._room(t.PULSE_BYTES * t.RINGS_BOUND)
         self.counters = self._room(t.COUNTER_BYTES * t.COUNTER_CPUS)
         self.path_counters = self._room(t.COUNTER_BYTES)
+        self.times = self._room(t.HISTOGRAM_BYTES)
         self.scratch = self._room(128 * t.COUNTER_CPUS)
         self.subscribers = self._room(1 << 16)
         self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
@@ -80,6 +81,7 @@ class NativePath:
         self.worker = WorkerMemory(
             int(self.flows.ctypes.data), int(self.control.ctypes.data),
             int(self.path_counters.ctypes.data),
+            int(self.times.ctypes.data),
             self.shared.block(0),
             stream_count=stream_count, large_count=large_count,
         )  # fmt: skip

@@ -38,13 +38,13 @@ class Engine:
         self.pins = Pins(self.pair.ingress, self.pair.egress, Path(standing["root"]))
         tables.flows.entries = standing["capacity"] // tables.WAYS
         self.maps = {}
-        for table in (tables.flows, tables.control, tables.pulse, tables.path_counters):
+        for table in (tables.flows, tables.control, tables.pulse, tables.path_counters, tables.verdict_times):
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
             table.fd = fd
             self.maps[table.name] = np.frombuffer(bpf.map_memory(table), np.uint8)
-        self.options = standing["options"]
+        self.options, self.spin_ns = standing["options"], standing["spin_ns"]
         self.snapshot: Snapshot | None = None
         self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
@@ -59,7 +59,11 @@ class Engine:
             raise SystemExit(f"ring {number} is not pinned")
         ring = RingMemory(ring_fd)
         counters = self._address("path_counters") + number * tables.COUNTER_BYTES
-        memory = WorkerMemory(self._address("flows"), self._address("control"), counters, self.shared.block(number))
+        times = self._address("verdict_times") + number * tables.HISTOGRAM_BYTES
+        memory = WorkerMemory(
+            self._address("flows"), self._address("control"), counters, times, self.shared.block(number)
+        )
+        memory.set(layout.W_SPIN_NS, self.spin_ns)
         memory.set(layout.W_RING, ring.address)
         memory.set(layout.W_RING_FD, ring.fd)
         memory.set(layout.W_RING_MASK, tables.RING_BYTES - 1)

@@ -22,7 +22,7 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
 W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
 # Fragments; room to parse into; where frames go without a wire; a record and a reader's state for what is judged on sight.
 W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
-W_EXPIRE_NS = 368  # when fragments are looked at next
+W_SPIN_NS, W_EXPIRE_NS = 360, 368  # how long an empty ring is looked at; when fragments are looked at next
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 512
@@ -47,11 +47,6 @@ SIGHT_BYTES = 1024
 FRAME_BYTES = 65536 + 256
 ANSWER_BYTES = 8192
 MESSAGE_BYTES = 256
-
-# ---- histogram of the verdict's own time ------------------------------------------------------------------------------
-HISTOGRAM_STEP_NS = 500
-HISTOGRAM_BUCKETS = 256  # the last one: later than 127.5 us
-""" ring record -> send """
 
 # ---- protocols of events ----------------------------------------------------------------------------------------------
 PROTO_HTTP, PROTO_TLS, PROTO_TCP = 0, 1, 2

@@ -1,6 +1,6 @@
 """The memory that a worker needs, laid out once before it starts. Ordinary Python; nothing here runs afterwards.
 
-`SharedMemory` is what the control process reads too: orders, histogram and events, one block per worker.
+`SharedMemory` is what the control process reads too: orders and events, one block per worker.
 """
 
 import mmap
@@ -19,9 +19,8 @@ from penstock.path.fragments import FRAGMENTS_BYTES
 from penstock.wire.headers import VIEW_BYTES
 
 PAGE_BYTES = 4096
-ORDERS_OFF, HISTOGRAM_OFF, EVENTS_OFF = 0, 1024, 4096
+ORDERS_OFF, EVENTS_OFF = 0, 4096
 BLOCK_BYTES = (EVENTS_OFF + EVENTS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
-assert HISTOGRAM_OFF + 8 * layout.HISTOGRAM_BUCKETS <= EVENTS_OFF
 
 
 class SharedMemory:
@@ -59,6 +58,7 @@ class WorkerMemory:
         flows_address: int,
         control_address: int,
         counters_address: int,
+        times_address: int,
         block: int,
         *,
         stream_count: int = stream.STREAM_COUNT,
@@ -70,7 +70,7 @@ class WorkerMemory:
         self.set(layout.W_CONTROL, control_address)
         self.set(layout.W_ORDERS, block + ORDERS_OFF)
         self.set(layout.W_COUNTERS, counters_address)
-        self.set(layout.W_HISTOGRAM, block + HISTOGRAM_OFF)
+        self.set(layout.W_HISTOGRAM, times_address)
         self.set(layout.W_EVENTS, block + EVENTS_OFF)
         self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))
         self.set(layout.W_FRAME, self._place(layout.FRAME_BYTES))

@@ -252,7 +252,7 @@ def repeat_proof(w, u, stream, checksum, word):  # type: ignore[no-untyped-def]
         p, offset = p - offset, 0
     if not is_same_so_far(stream, offset, p, end - offset):
         return tell_conflict(w, u, r.CONFLICT)
-    return release(w, u, checksum, r.REPEATED)
+    return release(w, u, checksum, r.REPEATED if offset < end else r.SETTLED)
 
 
 @shared

@@ -119,8 +119,8 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
 
 @shared
 def read_tls_flight(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
-    """What follows a hello at p: a second hello is judged like the first; a handshake message, application data or what is no
-    TLS ends the flow's hellos for every server. (That the server gets these bytes and no others, SETTLING sees to.)"""
+    """What follows a hello at p: a second hello is judged like the first; a handshake message, application data or what is
+    no TLS ends the flow's hellos for every server. (That it gets these bytes and no others, SETTLING sees to.)"""
     status = tls.read_flight(p, end, state)
     if status == NEED_MORE:
         return WAITS

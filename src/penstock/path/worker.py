@@ -27,8 +27,6 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.fragments import HELD, expire_fragments
 from penstock.path.layout import (
-    HISTOGRAM_BUCKETS,
-    HISTOGRAM_STEP_NS,
     ORDER_GENERATION,
     ORDER_NAMES,
     ORDER_SNAPSHOT,
@@ -45,6 +43,7 @@ from penstock.path.layout import (
     W_RING_FD,
     W_RING_MASK,
     W_SNAPSHOT,
+    W_SPIN_NS,
 )
 from penstock.path.step import step
 from penstock.wire.headers import is_same_key
@@ -58,7 +57,8 @@ RING_PRODUCER, RING_DATA = PAGE_BYTES, 2 * PAGE_BYTES
 BUSY_BIT, DISCARD_BIT = 1 << 31, 1 << 30
 CLOCK_MONOTONIC, POLLIN = 1, 1
 SLEEP_MS = 20  # a fifth of the stale limit: a sleeping worker's pulse is never mistaken for a dead one's
-SPIN_TURNS = 200  # looks at an empty ring before sleeping: a wake-up costs more than a few microseconds of looking
+SPIN_TURNS = 100  # looks at an empty ring between two looks at the clock
+SPIN_LIMIT = 100_000  # looks at the clock: the longest spin of the configuration stays far below
 
 
 @shared
@@ -105,7 +105,7 @@ def take_record(w, u, now_ns, room):  # type: ignore[no-untyped-def]
     place = u64(w + W_COUNTERS) + reason * 8
     put64(place, u64(place) + 1)
     if u32(u + t.UP_IS_PEEK) == 0:
-        bucket = min(max(read_clock(room) - born_ns, 0) // HISTOGRAM_STEP_NS, HISTOGRAM_BUCKETS - 1)
+        bucket = min(max(read_clock(room) - born_ns, 0) // t.HISTOGRAM_STEP_NS, t.HISTOGRAM_BUCKETS - 1)
         place = u64(w + W_HISTOGRAM) + bucket * 8
         put64(place, u64(place) + 1)
     return reason
@@ -137,9 +137,13 @@ def sleep(w, room):  # type: ignore[no-untyped-def]
     behind one after we said that we sleep: one of both sees the other.
     """
     ring, pulse = u64(w + W_RING), u64(w + W_PULSE)
-    for _ in range(SPIN_TURNS):
-        if u64(ring) != acquire64(ring + RING_PRODUCER):
-            return 0
+    until_ns = u64(w + W_NOW_NS) + u64(w + W_SPIN_NS)
+    for _ in range(SPIN_LIMIT):
+        for _ in range(SPIN_TURNS):
+            if u64(ring) != acquire64(ring + RING_PRODUCER):
+                return 0
+        if read_clock(room) >= until_ns:
+            break
     release64(pulse + t.PULSE_SLEEPING, 1)
     fence()
     if u64(ring) == acquire64(ring + RING_PRODUCER):
