@@ -1,6 +1,6 @@
 """`python -m bench`: Penstock beside a plain bridge and a direct cable, in a few minutes.
 
-    python -m bench [--quick] [--blocks N] [--names N] [--busy-poll US] [--only http,tls,bulk,pace] [--results DIRECTORY]
+    python -m bench [--quick] [--blocks N] [--names N] [--only http,tls,bulk,pace] [--results DIRECTORY]
 
 Needs root, Linux 6.6, nginx, ab, wrk, curl and ethtool (scripts/packages.sh has them). Veth pairs on one machine: the
 ratios travel, the absolute figures do not.
@@ -39,7 +39,6 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     words.add_argument("--quick", action="store_true", help="less work and 2 blocks: under a minute")
     words.add_argument("--blocks", type=int, help="interleaved blocks of each load (default 6, quick 2)")
-    words.add_argument("--busy-poll", type=int, default=0, help="busy_poll_us of Penstock's configuration (default 0)")
     words.add_argument("--names", type=int, default=100_000, help="names on the blocked lists (default 100,000)")
     words.add_argument("--only", default=",".join(LOADS), help="which loads, by comma (default all)")
     words.add_argument("--results", type=Path, default=Path("results"), help="where the files go (default results)")
@@ -68,7 +67,7 @@ def _measure(
     directory.chmod(0o755)  # nginx's worker is another user
     with ExitStack() as stack:
         with console.status("Starting four topologies, their servers and Penstock"):
-            arms, _ = stack.enter_context(build_arms(directory, names=given.names, busy_poll_us=given.busy_poll))
+            arms, _ = stack.enter_context(build_arms(directory, names=given.names))
         offloads = read_offloads(arms)
         for switches, interfaces in offloads.items():
             console.print(f"offloads: {switches}: {', '.join(interfaces)}", highlight=False)
@@ -80,7 +79,6 @@ def _measure(
         "blocks": blocks,
         "work": asdict(work),
         "names": given.names,
-        "busy_poll_us": given.busy_poll,
         "status": status.splitlines(),
     }
     return results, context

@@ -60,7 +60,7 @@ class Arm:
 
 
 @contextmanager
-def build_arms(directory: Path, *, names: int, busy_poll_us: int = 0) -> Iterator[tuple[list[Arm], Box]]:
+def build_arms(directory: Path, *, names: int) -> Iterator[tuple[list[Arm], Box]]:
     """The four arms, and Penstock with `names` further names on its lists, until the block ends."""
     pair = write_certificate(directory)
     hosts = directory / "hosts"
@@ -77,7 +77,7 @@ def build_arms(directory: Path, *, names: int, busy_poll_us: int = 0) -> Iterato
             _start_nginx(topology, directory / name.replace(" ", "-"), pair)
             arms.append(Arm(name, topology, hosts))
         line = arms[0].topology
-        box = start_box(line, _write_policy(directory, names, busy_poll_us))
+        box = start_box(line, _write_policy(directory, names))
         stack.callback(stop_box, line, box)
         yield arms, box
 
@@ -108,12 +108,11 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def _write_policy(directory: Path, names: int, busy_poll_us: int) -> Path:
+def _write_policy(directory: Path, names: int) -> Path:
     configuration = write_configuration(
         directory,
         log={"all_requests": False, "path": "events.json"},
         flows={"capacity": FLOWS},
-        busy_poll_us=busy_poll_us,
     )
     with (directory / "phishing.txt").open("a") as phishing:
         phishing.writelines(f"name-{number}.example.net\n" for number in range(names))

@@ -50,7 +50,7 @@ POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
-FIXED = ("log", "metrics", "flows", "workers", "busy_poll_us")  # settings that a reload does not change
+FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
 DRAIN_S = 0.02  # behind the last packet that went up: the workers empty their rings before they are told to stop
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # events have standard output
@@ -188,7 +188,6 @@ class Run:
             "capacity": self.configuration.flows.capacity,
             "workers": self.workers,
             "shared_fd": self.shared.fd,
-            "spin_ns": self.configuration.busy_poll_us * 1000,
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
         program = subprocess.Popen(

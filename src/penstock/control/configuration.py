@@ -152,7 +152,6 @@ class Configuration(Model):
     log: Log = Log()
     metrics: Metrics = Metrics()
     flows: Flows = Flows()
-    busy_poll_us: Annotated[Count, Field(ge=0, le=1000)] = 0
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
 
     @property

@@ -76,7 +76,11 @@ def _finish(skb, place, record, pulse, reason):  # type: ignore[no-untyped-def]
     # A packet without a record has no number; the barrier is wanted all the same.
     counter = record + t.FLOW_SENT_UP if record else pulse + t.PULSE_UNNUMBERED
     put32(place + t.UP_NUMBER, fetch_add32(counter, 1) + 1)
-    submit(place, FORCE_WAKEUP if u64(pulse + t.PULSE_SLEEPING) else NO_WAKEUP)
+    if u64(pulse + t.PULSE_SLEEPING):
+        put64(pulse + t.PULSE_SLEEPING, 0)  # one wake-up is enough: it costs more than the record, most of all in a VM
+        submit(place, FORCE_WAKEUP)
+    else:
+        submit(place, NO_WAKEUP)
     return reason
 
 

@@ -44,7 +44,7 @@ class Engine:
                 raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
             table.fd = fd
             self.maps[table.name] = np.frombuffer(bpf.map_memory(table), np.uint8)
-        self.options, self.spin_ns = standing["options"], standing["spin_ns"]
+        self.options = standing["options"]
         self.snapshot: Snapshot | None = None
         self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
@@ -63,7 +63,6 @@ class Engine:
         memory = WorkerMemory(
             self._address("flows"), self._address("control"), counters, times, self.shared.block(number)
         )
-        memory.set(layout.W_SPIN_NS, self.spin_ns)
         memory.set(layout.W_RING, ring.address)
         memory.set(layout.W_RING_FD, ring.fd)
         memory.set(layout.W_RING_MASK, tables.RING_BYTES - 1)

@@ -22,7 +22,7 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
 W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
 # Fragments; room to parse into; where frames go without a wire; a record and a reader's state for what is judged on sight.
 W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
-W_SPIN_NS, W_EXPIRE_NS = 360, 368  # how long an empty ring is looked at; when fragments are looked at next
+W_EXPIRE_NS = 368  # when fragments are looked at next
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 512
