@@ -113,7 +113,7 @@ def check(
 ) -> None:
     """Find what would break a box in line, and say the cure. Exit status 1 when something would."""
     with one_line_errors():
-        from penstock.line.doctor import print_findings
+        from penstock.doctor import print_findings
         from penstock.line.inline import Pair
 
         raise typer.Exit(print_findings(Pair(ingress, egress), config))

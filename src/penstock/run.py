@@ -191,7 +191,7 @@ class Run:
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
         program = subprocess.Popen(
-            [sys.executable, "-m", "penstock.path.engine", json.dumps(standing)],
+            [sys.executable, "-m", "penstock.engine", json.dumps(standing)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
