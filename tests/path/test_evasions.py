@@ -3,6 +3,7 @@
 import pytest
 
 from penstock.flow.record import OPEN, SETTLING
+from penstock.line.native import Outcome
 from tests.hellos import APPLICATION_DATA, plain_hello, record
 from tests.path.boxes import Box, Conversation, name_of, passed, request, response
 from tests.vocabulary import (
@@ -11,6 +12,7 @@ from tests.vocabulary import (
     FLOW6,
     MD5,
     PSH,
+    RST,
     SYN,
     TO_CLIENT,
     TO_SERVER,
@@ -226,3 +228,63 @@ def test_a_body_of_a_million_bytes_is_the_kernels(box: Box) -> None:
     assert name_of(talk.client(bytes(600) + GOOD)) == "allowed"
     talk.server(response())
     assert name_of(talk.client(BAD)) == "blocked"
+
+
+# ---- a handshake that only the client tells of -------------------------------------------------------------------------
+def delivered(content: bytes, outcome: Outcome) -> bytes:
+    """The payload that reaches the server (a reset is none)."""
+    return b"".join(read_frame(sent).data for sent in passed(content, TO_SERVER, outcome))
+
+
+@pytest.mark.parametrize("silence_s", [3, 70, 700])
+@pytest.mark.parametrize("resets", [0, 2])
+def test_a_forged_handshake_frees_nothing_however_long_it_waits(box: Box, silence_s: int, resets: int) -> None:
+    """Wrong ACKs draw resets from a server that keeps its half-open connection; then silence; then a forged SYN-ACK."""
+    talk = Conversation(box, Flow(client_port=54000 + silence_s * 4 + resets))
+    talk.syn()
+    talk.syn_ack()
+    for _ in range(resets):
+        talk.client(ack=talk.server_first + 100, flags=ACK)
+        box.take(frame(talk.flow, TO_CLIENT, seq=talk.server_first + 100, flags=RST), TO_CLIENT)
+    box.now_ns += silence_s * 1_000_000_000
+    box.take(frame(talk.flow, TO_SERVER, seq=5, ack=9, flags=SYN | ACK), TO_SERVER)
+    talk.client(flags=ACK)
+    content = talk.client_frame(BAD)
+    assert not delivered(content, box.take(content, TO_SERVER))
+
+
+def test_a_forged_handshake_without_a_flow_makes_none(box: Box) -> None:
+    flow = Flow(client_port=57001)
+    box.take(frame(flow, TO_SERVER, seq=5, ack=9, flags=SYN | ACK), TO_SERVER)
+    content = frame(flow, TO_SERVER, seq=6, ack=9, flags=ACK | PSH, data=BAD)
+    assert not delivered(content, box.take(content, TO_SERVER))
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\n", b"\r\n\r\n"])
+def test_empty_lines_behind_the_last_request_are_no_harm(box: Box, lines: bytes) -> None:
+    talk = Conversation(box, Flow(client_port=57100 + len(lines) * 8 + lines[0])).open()
+    assert name_of(talk.client(GOOD + lines)) == "allowed"
+    assert name_of(talk.client(flags=FIN | ACK)) != "ambiguous"
+    assert talk.word()[0] == OPEN
+
+
+def test_thousands_of_small_chunks_in_one_packet_are_no_harm(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=57200)).open()
+    assert name_of(talk.client(request("good.test", "POST", "/", "Transfer-Encoding: chunked"))) == "allowed"
+    talk.server()
+    assert name_of(talk.client(b"6\r\nabcde\n\r\n" * 5000, gso_size=1448)) == "body_read"
+
+
+def test_an_unfinished_request_is_given_up_in_time_and_never_completed() -> None:
+    """One stream for all: a silent flow gives its stream to another, and what it says later is reset."""
+    small = Box(capacity=64, stream_count=1, large_count=1)
+    slow = Conversation(small, Flow(client_port=57301)).open()
+    assert name_of(slow.client(BAD[:-6])) == "incomplete"
+    other = Conversation(small, Flow(client_port=57302)).open()
+    assert name_of(other.client(GOOD)) == "stream_full"
+    small.now_ns += 11_000_000_000
+    assert name_of(other.client(GOOD, 0)) == "allowed"
+    content = slow.client_frame(BAD[-6:])
+    outcome = small.take(content, TO_SERVER)
+    assert not delivered(content, outcome)
+    assert name_of(outcome) == "refused_client"

@@ -11,13 +11,25 @@ those that grow. Nobody tells us when bytes are acknowledged: with each stream t
 and those that are done are taken back, so that few pages are in use and those are warm.
 """
 
-from penstock.compile.memory import move, put64, same, shared, u32, u64
-from penstock.flow.record import OPEN, SETTLING, free_end_of, is_settled, sequence_difference, state_of
+from penstock.compile.memory import move, put32, put64, same, shared, u32, u64
+from penstock.flow.record import (
+    OPEN,
+    REFUSED,
+    SETTLING,
+    free_end_of,
+    is_settled,
+    judged_end_of,
+    pack_word,
+    sequence_difference,
+    state_of,
+)
 from penstock.kernel.tables import (
     BUCKET_BYTES,
     BUCKET_RECORDS,
     FLOW_ACKED,
+    FLOW_ANSWER,
     FLOW_BIRTH,
+    FLOW_SEEN,
     FLOW_WORD,
     RECORD_BYTES,
     WAYS,
@@ -31,7 +43,8 @@ POOL_QUEUE, POOL_QUEUE_HEAD, POOL_QUEUE_SIZE = (
     80,
     40,
 )  # streams in the order in which they were taken, round and round
-POOL_BYTES = 88
+POOL_NOW_MS = 88  # the time as FLOW_SEEN counts it
+POOL_BYTES = 96
 
 STREAM_COUNT = 16384  # per worker: 64 MB, touched only when used
 LARGE_COUNT = 256  # per worker: 32 MB
@@ -48,6 +61,8 @@ STREAM_BYTES = 4096
 STREAM_INLINE = STREAM_BYTES - S_INLINE
 NO_UNIT = -1
 NO_FIN = -1
+SILENT_MS, SILENT_MS_URGENT = 120_000, 10_000  # of a flow with unfinished bytes: servers wait a minute for a head
+ANSWER_RESET = 3  # of FLOW_ANSWER: both sides are reset
 QUEUE_STEPS, QUEUE_STEPS_URGENT = 2, 64  # streams looked at for one that is taken; when none is free
 
 STORED, CONFLICT, OUTSIDE, NO_MEMORY = 0, 1, 2, 3
@@ -95,9 +110,21 @@ def free_stream(pool, stream):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _turn_queue(pool, steps, keep):  # type: ignore[no-untyped-def]
-    """Look at the `steps` oldest streams: what is done is taken back, the others go to the queue's end, and `keep` in any
-    case (the stream that is being written to)."""
+def _give_up(pool, stream, silent_ms):  # type: ignore[no-untyped-def]
+    """Was the flow silent for longer than `silent_ms`? Then it is refused, for its unfinished bytes are forgotten: whatever
+    it says later is answered by a reset."""
+    record = record_at(pool, u64(stream + S_OWNER) - 1)
+    if (u64(pool + POOL_NOW_MS) - u32(record + FLOW_SEEN)) & 0xFFFFFFFF <= silent_ms:
+        return False
+    put32(record + FLOW_ANSWER, ANSWER_RESET)
+    put64(record + FLOW_WORD, pack_word(REFUSED, judged_end_of(u64(record + FLOW_WORD)), 0))
+    return True
+
+
+@shared
+def _turn_queue(pool, steps, silent_ms, keep):  # type: ignore[no-untyped-def]
+    """Look at the `steps` oldest streams: what is done, or was silent for `silent_ms`, is taken back; the others go to the
+    queue's end, and `keep` in any case (the stream that is being written to)."""
     queue, limit = u64(pool + POOL_QUEUE), u64(pool + POOL_STREAM_COUNT)
     for _ in range(steps):
         size, head = u64(pool + POOL_QUEUE_SIZE), u64(pool + POOL_QUEUE_HEAD)
@@ -108,7 +135,7 @@ def _turn_queue(pool, steps, keep):  # type: ignore[no-untyped-def]
         put64(pool + POOL_QUEUE_SIZE, size - 1)
         stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
         put64(stream + S_QUEUED, 0)
-        if stream != keep and u64(stream + S_OWNER) and _is_done(pool, stream):
+        if stream != keep and u64(stream + S_OWNER) and (_is_done(pool, stream) or _give_up(pool, stream, silent_ms)):
             free_stream(pool, stream)
         if u64(stream + S_OWNER):
             _enqueue(pool, stream, index)
@@ -131,9 +158,9 @@ def _enqueue(pool, stream, index):  # type: ignore[no-untyped-def]
 @shared
 def take_stream(pool, number, birth, base):  # type: ignore[no-untyped-def]
     """An empty stream for the flow `number`, its first byte being sequence number `base`. Returns: its index + 1, or 0."""
-    _turn_queue(pool, QUEUE_STEPS, 0)
+    _turn_queue(pool, QUEUE_STEPS, SILENT_MS, 0)
     if u64(pool + POOL_FREE_COUNT) == 0:
-        _turn_queue(pool, QUEUE_STEPS_URGENT, 0)
+        _turn_queue(pool, QUEUE_STEPS_URGENT, SILENT_MS_URGENT, 0)
         if u64(pool + POOL_FREE_COUNT) == 0:
             return 0
     count = u64(pool + POOL_FREE_COUNT) - 1
@@ -171,7 +198,7 @@ def _grow(pool, stream):  # type: ignore[no-untyped-def]
         return 0
     count = u64(pool + POOL_LARGE_FREE_COUNT)
     if count == 0:
-        _turn_queue(pool, QUEUE_STEPS_URGENT, stream)
+        _turn_queue(pool, QUEUE_STEPS_URGENT, SILENT_MS_URGENT, stream)
         count = u64(pool + POOL_LARGE_FREE_COUNT)
         if count == 0:
             return 0

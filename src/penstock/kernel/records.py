@@ -55,7 +55,7 @@ def number_of(view, bucket, record, mask):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _is_closed(record):  # type: ignore[no-untyped-def]
+def is_closed(record):  # type: ignore[no-untyped-def]
     """Have both sides ended the connection, so that no server reads on? The client's word alone proves nothing: its FIN or
     RST may be one that never reached the server."""
     flags = u32(record + t.FLOW_FLAGS)
@@ -78,7 +78,7 @@ def _may_go(record, age):  # type: ignore[no-untyped-def]
         return True
     if age > HALF_OPEN_MS and u32(record + t.FLOW_CLIENT_NEXT) == u32(record + t.FLOW_BIRTH):
         return True
-    return age > CLOSED_MS and _is_closed(record)
+    return age > CLOSED_MS and is_closed(record)
 
 
 @shared
@@ -117,8 +117,7 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         if u32(record + t.FLOW_BIRTH) == birth and u32(record + t.FLOW_SERVER_ISN) == server_isn:
             return 1  # the SYN-ACK again
         age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
-        # It answers the SYN that was seen last. (An inbound one does not: it is the client's word.)
-        is_new = u32(record + t.FLOW_SYN_NEXT) == birth and flags & t.IS_INBOUND == 0
+        is_new = u32(record + t.FLOW_SYN_NEXT) == birth  # answers the SYN that was seen last
         if not is_new and not _may_go(record, age):
             return 1
     else:

@@ -68,11 +68,14 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
 
 @shared
 def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
-    """A SYN from the client, or a SYN-ACK of either side (which makes the record)."""
+    """A SYN, or a SYN-ACK (the server's makes the record)."""
     from_client, flags = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS)
     l4, payload = u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD)
     if flags & h.ACK == 0:
         if not from_client:
+            # Somebody on the internet opens it. Only his SYN says so: the subscriber's SYN-ACK would be the client's word.
+            if record == 0 and find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
+                make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, now_ms)
             return r.HANDSHAKE
         if record:
             put32(record + t.FLOW_SYN_NEXT, u64(view + h.VIEW_SEQ) + 1)
@@ -82,11 +85,8 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
             neutralise_options(skb, l4, payload)
         return r.HANDSHAKE
     protection = find_protection(skb, key, 0)
-    if from_client:  # somebody on the internet opened it; but a client can say so of a flow of its own
-        if u64(view + h.VIEW_SIZE) and protection & t.SUBSCRIBER_PROTECTED:
-            return r.SYN_DATA
-        make_record(skb, bucket, record, view, key, FREED, t.IS_INBOUND, 0, now_ms)
-        return r.HANDSHAKE
+    if from_client:
+        return r.SYN_DATA if u64(view + h.VIEW_SIZE) and protection & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
     if protection & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
         options = read_handshake_options(skb, l4, payload)
         flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5)
@@ -156,7 +156,7 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         is_reset = flags & h.RST and seq == u32(record + t.FLOW_SERVER_NEXT)
         note_end(record, t.SERVER_FIN if flags & h.FIN else 0, t.SERVER_RST if is_reset else 0)
     end = seq + size + (flags & h.FIN)
-    if sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
+    if flags & h.RST == 0 and sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)
     if state_of(u64(record + t.FLOW_WORD)) == REFUSED:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))

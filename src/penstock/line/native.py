@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.compile.native import kernel
+from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import primitives as p
 from penstock.kernel import tables as t
 from penstock.kernel.declared import Constant
@@ -156,6 +157,7 @@ class NativePath:
         """One frame through both halves, the worker being alive."""
         self.set_pulse(time_ns)
         self.worker.set(layout.W_NOW_NS, time_ns)
+        self.worker.set(layout.W_POOL + POOL_NOW_MS, time_ns >> 20)
         before = self._kernel_counts()
         verdict = self.steer(frame, from_client, time_ns, gso_size)
         reason = int(np.flatnonzero(self._kernel_counts()[:127] != before[:127])[0])

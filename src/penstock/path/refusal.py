@@ -13,6 +13,7 @@ from penstock.answer.tcp import write_reset, write_segment
 from penstock.answer.tls import UNRECOGNIZED_NAME, write_alert
 from penstock.compile.memory import be32, put32, put64, shared, u8, u32, u64
 from penstock.flow.record import REFUSED, judged_end_of, pack_word, sequence_difference
+from penstock.flow.stream import ANSWER_RESET
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import (
@@ -54,7 +55,7 @@ from penstock.policy.snapshot import (
 from penstock.wire.headers import ACK, FIN, RST
 
 # FLOW_ANSWER: kind | action << 4 | (category & 0xFF) << 8 | times << 16 | record version's minor << 24
-ANSWER_PAGE, ANSWER_ALERT, ANSWER_RESET = 1, 2, 3
+ANSWER_PAGE, ANSWER_ALERT = 1, 2  # ANSWER_RESET: flow.stream
 NO_CATEGORY = 0xFF
 TIMES_LIMIT = 32  # repetitions of an answer; a client that takes none of them is reset
 SEGMENT_LIMIT = 8  # of an answer

@@ -23,6 +23,7 @@ from penstock.flow.record import (
 )
 from penstock.flow.stream import (
     CONFLICT,
+    LARGE_BYTES,
     NO_FIN,
     NO_MEMORY,
     NO_UNIT,
@@ -90,7 +91,7 @@ from penstock.request.response import CONTINUES, SWITCHES, UNKNOWN, read_respons
 from penstock.wire.checksum import RIGHT, WRONG
 from penstock.wire.headers import FIN, is_same_key
 
-UNITS_LIMIT = 4096  # in one packet; honest clients stay under a hundred
+UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks as a stream can hold
 WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3
 
 

@@ -52,6 +52,7 @@ MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_T
 WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
 TLS_HEADER_BYTES = 5
+BLANK_BYTES = 32  # the reader's sixteen empty lines
 EARLY_DATA_BYTES = 65536  # before it, application data does not free a flow that offered early data
 
 
@@ -246,6 +247,17 @@ def try_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-de
 
 
 @shared
+def is_blank(p, end):  # type: ignore[no-untyped-def]
+    """Is there nothing but a few line ends? Bounds: BLANK_BYTES."""
+    if end - p > BLANK_BYTES:
+        return False
+    for at in range(end - p):
+        if u8(p + at) != 10 and u8(p + at) != 13:
+            return False
+    return True
+
+
+@shared
 def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """Read and judge the unit at p.
 
@@ -269,6 +281,8 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
         return read_http(w, u, record, p, end, eof, state)
     if mode == MODE_HTTP:
         outcome = read_http(w, u, record, p, end, eof, state)
+        if outcome == FREES and eof and is_blank(p, end):
+            return advance(w, end - p, 0)  # empty lines behind the last request
         if outcome == FREES:
             return refuse_ambiguous(w, u, PROTO_TCP, hs.BAD_REQUEST_LINE, p)
         return outcome

@@ -21,7 +21,7 @@ from penstock.compile.memory import (
     u32,
     u64,
 )
-from penstock.flow.stream import record_at
+from penstock.flow.stream import POOL_NOW_MS, record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
@@ -156,6 +156,7 @@ def serve(w):  # type: ignore[no-untyped-def]
     while take_orders(w) == 0:
         now_ns = read_clock(room)
         put64(w + W_NOW_NS, now_ns)
+        put64(w + W_POOL + POOL_NOW_MS, now_ns >> 20)
         release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, now_ns)
         expire_fragments(w, now_ns)
         if drain(w, now_ns, room) == 0:
