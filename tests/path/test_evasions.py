@@ -288,3 +288,21 @@ def test_an_unfinished_request_is_given_up_in_time_and_never_completed() -> None
     outcome = small.take(content, TO_SERVER)
     assert not delivered(content, outcome)
     assert name_of(outcome) == "refused_client"
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "later"),
+    [
+        (b"GET /VRS HTTP/1.0\r\nUser-Agent: NTRIP x\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"$GPGGA,1,2\r\n"),
+        (
+            b"OPTIONS rtsp://good.test/a RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+            b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n",
+            b"ANNOUNCE rtsp://good.test/a RTSP/1.0\r\nCSeq: 2\r\nContent-Length: 5\r\n\r\nv=0\r\n",
+        ),
+    ],
+)
+def test_a_server_that_speaks_no_http_is_left_alone(box: Box, first: bytes, answer: bytes, later: bytes) -> None:
+    talk = Conversation(box, Flow(client_port=57400 + len(later))).open()
+    assert name_of(talk.client(first)) == "allowed"
+    talk.server(answer)
+    assert name_of(talk.client(later)) == "free"

@@ -87,7 +87,7 @@ from penstock.path.units import (
     refuse,
 )
 from penstock.policy.actions import FORWARD
-from penstock.request.response import CONTINUES, SWITCHES, UNKNOWN, read_response
+from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, read_response
 from penstock.wire.checksum import RIGHT, WRONG
 from penstock.wire.headers import FIN, is_same_key
 
@@ -352,8 +352,10 @@ def take_peek(w, u, record):  # type: ignore[no-untyped-def]
     p = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end = u + UP_HEAD + min(u32(u + UP_PAYLOAD) + u32(u + UP_PAYLOAD_BYTES), u32(u + t.UP_LENGTH))
     size = read_response(p, end, 1 if watch == WATCH_HEADLESS else 0)
-    if size == SWITCHES:
-        if u16(record + t.FLOW_MODE) == MODE_TRY and state_of(u64(record + t.FLOW_WORD)) == OPEN:
+    if size == SWITCHES or size == FOREIGN:
+        # What such a server is asked for is no HTTP request, whatever it looks like (RTSP cameras, NTRIP casters).
+        is_over = size == FOREIGN or u16(record + t.FLOW_MODE) == MODE_TRY
+        if is_over and state_of(u64(record + t.FLOW_WORD)) == OPEN:
             put64(record + t.FLOW_WORD, pack_word(FREED, u32(record + t.FLOW_CLIENT_NEXT), 0))
     elif size == UNKNOWN or watch == WATCH_UNKNOWN:
         put32(record + t.FLOW_WATCH, WATCH_UNKNOWN)

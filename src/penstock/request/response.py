@@ -10,6 +10,7 @@ from penstock.compile.memory import shared, u8
 UNKNOWN = -1
 CONTINUES = -2  # an interim response: another head follows
 SWITCHES = -3  # 101: the connection is no longer HTTP
+FOREIGN = -4  # no response of HTTP at all: RTSP, ICY, ...
 FIELD_LIMIT = 100  # fields looked at; what sends more is not known
 LENGTH_DIGITS = 15
 CONTENT_LENGTH = b"content-length:"
@@ -61,9 +62,11 @@ def read_response(p, end, is_head):  # type: ignore[no-untyped-def]
     """How many bytes the response at p has, head included.
 
     Reads: [p, end), the first bytes of a response; `is_head`: it answers HEAD.
-    Returns: the size; UNKNOWN; SWITCHES; or, for an interim response, CONTINUES - the size of its head.
+    Returns: the size; UNKNOWN; SWITCHES; FOREIGN; or, for an interim response, CONTINUES - the size of its head.
     Bounds: the bytes given; FIELD_LIMIT lines.
     """
+    if end - p >= 5 and not _starts_with(p, end, b"http/"):
+        return FOREIGN
     if end - p < 12 or not _starts_with(p, end, b"http/1."):
         return UNKNOWN
     status = (u8(p + 9) - 48) * 100 + (u8(p + 10) - 48) * 10 + u8(p + 11) - 48
