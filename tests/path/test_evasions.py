@@ -306,3 +306,35 @@ def test_a_server_that_speaks_no_http_is_left_alone(box: Box, first: bytes, answ
     assert name_of(talk.client(first)) == "allowed"
     talk.server(answer)
     assert name_of(talk.client(later)) == "free"
+
+
+@pytest.mark.parametrize("in_flight", [60_000, 400_000, 1_000_000])
+def test_a_chunked_upload_is_not_slowed_by_what_is_in_flight(box: Box, in_flight: int) -> None:
+    talk = Conversation(box, Flow(client_port=57500 + in_flight // 100_000)).open()
+    talk.client(request("good.test", "POST", "/", "Transfer-Encoding: chunked"))
+    talk.server()
+    body = b"".join(b"%x\r\n" % 65_000 + b"x" * 65_000 + b"\r\n" for _ in range(30))
+    first, names = talk.client_at, set()
+    for at in range(0, len(body), 1448):
+        names.add(name_of(talk.client(body[at : at + 1448])))
+        acked = max(at - in_flight, min(at, 2000))
+        box.take(
+            frame(talk.flow, TO_CLIENT, seq=talk.server_first, ack=talk.client_first + first + acked, flags=ACK),
+            TO_CLIENT,
+        )
+    assert names <= {"body_read", "body", "incomplete"}
+
+
+def test_a_chunk_header_stays_fixed_until_it_is_acknowledged(box: Box) -> None:
+    """Its chunk is not kept, but the header is: another length at the same place would hide a request in the body."""
+    talk = Conversation(box, Flow(client_port=57600)).open()
+    talk.client(request("good.test", "POST", "/", "Transfer-Encoding: chunked"))
+    talk.server()
+    at = talk.client_at
+    for _ in range(3):
+        header = talk.client_at
+        talk.client(b"1000\r\n" if header == at else b"\r\n1000\r\n")
+        talk.client(b"x" * 4096)
+    assert name_of(talk.client(b"\r\n0008\r\n", header)) == "conflict"
+    assert name_of(talk.client(b"\r\n1000\r\n", header)) != "conflict"
+    assert name_of(talk.client(b"1\r\n", at + 3)) == "conflict"

@@ -54,11 +54,17 @@ S_OWNER, S_BIRTH, S_BASE, S_FIN, S_RANGES = 0, 8, 16, 24, 32
 S_RANGE = 40  # RANGE_LIMIT pairs of offsets from base, in order, apart from each other
 RANGE_LIMIT = 16  # pieces out of order; more are dropped and repeated by the sender
 S_DATA, S_CAPACITY, S_LARGE, S_UNIT, S_QUEUED = 296, 304, 312, 320, 328
-S_STATE = 336  # of the reader of the unit that starts at sequence number S_UNIT
+S_HEAD_END, S_MARKS, S_MARK_FIRST = 336, 344, 352
+S_STATE = 360  # of the reader of the unit that starts at sequence number S_UNIT
 STATE_BYTES = 512
-S_INLINE = S_STATE + STATE_BYTES
+MARK_COUNT = 32  # unacknowledged chunk headers; beyond them what lies between is kept too
+S_MARK = S_STATE + STATE_BYTES
+S_INLINE = S_MARK + MARK_COUNT * 32
 STREAM_BYTES = 4096
 STREAM_INLINE = STREAM_BYTES - S_INLINE
+# Chunk headers of a body are kept apart: then the chunks between them need not be kept.
+MARK_BYTES = 32  # sequence number, length, then at most MARK_LIMIT bytes
+MARK_LIMIT = 20
 NO_UNIT = -1
 NO_FIN = -1
 SILENT_MS, SILENT_MS_URGENT = 120_000, 10_000  # of a flow with unfinished bytes: servers wait a minute for a head
@@ -177,6 +183,9 @@ def take_stream(pool, number, birth, base):  # type: ignore[no-untyped-def]
     put64(stream + S_CAPACITY, STREAM_INLINE)
     put64(stream + S_LARGE, 0)
     put64(stream + S_UNIT, NO_UNIT)
+    put64(stream + S_HEAD_END, base)
+    put64(stream + S_MARKS, 0)
+    put64(stream + S_MARK_FIRST, 0)
     return index + 1
 
 
@@ -234,6 +243,48 @@ def forget_before(stream, offset):  # type: ignore[no-untyped-def]
     if u64(stream + S_FIN) != NO_FIN:
         put64(stream + S_FIN, u64(stream + S_FIN) - offset)
     return 0
+
+
+@shared
+def mark_bytes(stream, offset, size, acked):  # type: ignore[no-untyped-def]
+    """Keep `size` bytes at `offset` (a chunk header) apart from the others, so that the base may pass them before they are
+    acknowledged. Where that cannot be, they hold the base: S_HEAD_END."""
+    count, first = u64(stream + S_MARKS), u64(stream + S_MARK_FIRST)
+    for _ in range(MARK_COUNT):  # the oldest ones, once the server has them
+        place = stream + S_MARK + first * MARK_BYTES
+        if count == 0 or sequence_difference(acked, u32(place) + u32(place + 4)) < 0:
+            break
+        first = first + 1 if first + 1 < MARK_COUNT else 0
+        count -= 1
+    seq = (u64(stream + S_BASE) + offset) & 0xFFFFFFFF
+    put64(stream + S_MARK_FIRST, first)
+    put64(stream + S_MARKS, count)
+    if size > MARK_LIMIT or count == MARK_COUNT:
+        put64(stream + S_HEAD_END, seq + size)
+        return 0
+    at = first + count
+    place = stream + S_MARK + (at if at < MARK_COUNT else at - MARK_COUNT) * MARK_BYTES
+    put32(place, seq)
+    put32(place + 4, size)
+    move(place + 8, u64(stream + S_DATA) + offset, size)
+    put64(stream + S_MARKS, count + 1)
+    return 1
+
+
+@shared
+def is_same_as_marked(stream, seq, p, size):  # type: ignore[no-untyped-def]
+    """Do the bytes at p, from sequence number `seq` on, agree with the chunk headers that were kept apart?"""
+    count, first = u64(stream + S_MARKS), u64(stream + S_MARK_FIRST)
+    for number in range(MARK_COUNT):
+        if number >= count:
+            break
+        at = first + number
+        place = stream + S_MARK + (at if at < MARK_COUNT else at - MARK_COUNT) * MARK_BYTES
+        start = sequence_difference(u32(place), seq)
+        low, high = max(start, 0), min(start + u32(place + 4), size)
+        if low < high and not same(place + 8 + low - start, p + low, high - low):
+            return False
+    return True
 
 
 @shared

@@ -30,6 +30,7 @@ from penstock.flow.stream import (
     S_BASE,
     S_DATA,
     S_FIN,
+    S_HEAD_END,
     S_STATE,
     S_UNIT,
     STATE_BYTES,
@@ -38,8 +39,10 @@ from penstock.flow.stream import (
     find_stream,
     forget_before,
     free_stream,
+    is_same_as_marked,
     is_same_so_far,
     last_end,
+    mark_bytes,
     put_bytes,
     record_at,
     take_stream,
@@ -79,6 +82,7 @@ from penstock.path.refusal import refuse_flow, refuse_stateless, serve_refused_c
 from penstock.path.send import checksum_of, send_packet
 from penstock.path.units import (
     FREES,
+    MODE_CHUNK,
     MODE_START,
     MODE_TRY,
     REFUSES,
@@ -143,8 +147,10 @@ def open_stream(w, record, number):  # type: ignore[no-untyped-def]
         return find_stream(pool, u32(record + t.FLOW_STREAM), number, birth)
     acked = sequence_difference(u32(record + t.FLOW_ACKED), u64(stream + S_BASE))
     free_off = sequence_difference(free_end, u64(stream + S_BASE))
-    if acked >= sequence_difference(judged_end_of(word), u64(stream + S_BASE)):
-        forget_before(stream, free_off)  # a body behind acknowledged bytes need not be kept
+    head = sequence_difference(u64(stream + S_HEAD_END), u64(stream + S_BASE))
+    is_chunked = u16(record + t.FLOW_MODE) == MODE_CHUNK and state_of(word) == OPEN
+    if acked >= sequence_difference(judged_end_of(word), u64(stream + S_BASE)) or (is_chunked and acked >= head):
+        forget_before(stream, free_off)  # a body behind acknowledged bytes (or kept chunk headers) need not be kept
     else:
         forget_before(stream, min(acked, free_off))
     return stream
@@ -167,6 +173,8 @@ def keep_bytes(w, u, stream, word):  # type: ignore[no-untyped-def]
     if fin != NO_FIN and max(end, last_end(stream)) > fin:
         return CONFLICT  # bytes behind the end: a server takes one or the other
     if offset < 0:
+        if not is_same_as_marked(stream, u32(u + UP_SEQ), p, min(-offset, u32(u + UP_PAYLOAD_BYTES))):
+            return CONFLICT
         p -= offset
         offset = 0
     body, free_off = sequence_difference(judged_end_of(word), base), sequence_difference(free_end_of(word), base)
@@ -233,6 +241,10 @@ def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-d
         reason = u64(w + UNIT_REASON)
         judged_end, body = free_end + u64(w + UNIT_J), u64(w + UNIT_F) - u64(w + UNIT_J)
         put64(stream + S_UNIT, NO_UNIT)
+        if u16(record + t.FLOW_MODE) == MODE_CHUNK:  # a chunk header
+            mark_bytes(stream, free_off, u64(w + UNIT_J), u32(record + t.FLOW_ACKED))
+        else:
+            put64(stream + S_HEAD_END, judged_end)
         if u64(w + UNIT_ALLOWED):
             note_request(w, record)
         put64(record + t.FLOW_WORD, pack_word(OPEN, judged_end, body))
