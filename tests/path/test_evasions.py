@@ -338,3 +338,17 @@ def test_a_chunk_header_stays_fixed_until_it_is_acknowledged(box: Box) -> None:
     assert name_of(talk.client(b"\r\n0008\r\n", header)) == "conflict"
     assert name_of(talk.client(b"\r\n1000\r\n", header)) != "conflict"
     assert name_of(talk.client(b"1\r\n", at + 3)) == "conflict"
+
+
+def test_a_fragment_that_comes_twice_is_no_harm(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=57700)).open()
+    ends = packed(talk.flow.client), packed(talk.flow.server)
+    segment = tcp(*ends, talk.flow.client_port, 80, talk.client_first, talk.server_first, ACK | PSH, GOOD + b" " * 40)
+    pieces = [(0, segment[:48], 0x2000), (6, segment[48:], 0)]
+    frames = [
+        ethernet(TO_SERVER, False) + ipv4(*ends, 6, len(part), fragment=more | offset) + part
+        for offset, part, more in pieces
+    ]
+    outcomes = [box.take(content, TO_SERVER) for content in (frames[0], frames[0], frames[1])]
+    assert name_of(outcomes[1]) == "fragment_bad"
+    assert len(outcomes[2].sent) == 2

@@ -143,6 +143,18 @@ def _is_bad_piece(u, slot, start, end, more):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _is_repeated_piece(slot, payload, start, end):  # type: ignore[no-untyped-def]
+    """Is exactly this piece there already? Bounds: PIECE_LIMIT."""
+    for number in range(PIECE_LIMIT):
+        if number >= u64(slot + SLOT_COUNT_OFF):
+            break
+        piece = slot + SLOT_PIECES + number * PIECE_BYTES
+        if u64(piece) == start and u64(piece + 8) == end:
+            return same(slot + SLOT_WHOLE + UP_HEAD + HEADROOM + start, payload, end - start)
+    return False
+
+
+@shared
 def _add_piece(slot, u, payload, start, end, more):  # type: ignore[no-untyped-def]
     """Keep a piece: its bytes in their place, and its ring record as it is. Returns 1, or 0 when there is no room."""
     count, raw, size = u64(slot + SLOT_COUNT_OFF), u64(slot + SLOT_RAW_END), UP_HEAD + u32(u + UP_LENGTH)
@@ -192,6 +204,8 @@ def hold_fragment(w, u):  # type: ignore[no-untyped-def]
     slot = _find_slot(w, u, identification, protocol)
     if slot == 0:
         return r.FRAGMENT_FULL - 1000
+    if _is_repeated_piece(slot, payload, start, end):
+        return r.FRAGMENT_BAD - 1000  # the network's own duplicate: it goes, the slot stays
     is_odd = more and end & 7
     is_tiny = start == 0 and stop - payload < TINY_BYTES
     if is_odd or is_tiny or _is_bad_piece(u, slot, start, end, more):
