@@ -352,3 +352,14 @@ def test_a_fragment_that_comes_twice_is_no_harm(box: Box) -> None:
     outcomes = [box.take(content, TO_SERVER) for content in (frames[0], frames[0], frames[1])]
     assert name_of(outcomes[1]) == "fragment_bad"
     assert len(outcomes[2].sent) == 2
+
+
+def test_what_proved_a_body_to_be_no_request_stays_fixed(box: Box) -> None:
+    """The body of a GET, which some servers ignore: bytes ahead of their turn that the server gives up again (it may: SACK
+    is no promise) must not be replaced by a request."""
+    talk = Conversation(box, Flow(client_port=57800)).open()
+    head = request("good.test", "GET", "/", f"Content-Length: {len(BAD)}")
+    assert name_of(talk.client(b"\x16\3\1\0\x08abcdefgh", len(head))) == "incomplete"
+    talk.client(head, 0)
+    content = talk.client_frame(BAD, len(head))
+    assert not delivered(content, box.take(content, TO_SERVER))
