@@ -55,7 +55,6 @@ PEEK_BYTES = 1024
 CONTROL_EPOCH = 0  # odd: on. `off` and `on` add one, a start of the process adds two
 CONTROL_ZERO = 8  # stays 0: what is XORed with it is unknown to the verifier
 CONTROL_PREFIXES = 16  # how many prefix lengths are in use
-CONTROL_GENERATION = 24  # of the subscribers
 CONTROL_HASH_KEY = 32  # of the flow table; 0: not drawn yet
 CONTROL_LENGTHS = 64  # per prefix length, longest first: its bits, then the mask of the address as two words
 PREFIX_BYTES = 24

@@ -40,7 +40,6 @@ def set_protection(control: Control, prefixes: Iterable[Prefix]) -> int:
     for key in present - set(wanted):
         bpf.delete_element(fd, key)
         changed += 1
-    control.set_word(tables.CONTROL_GENERATION, control.word(tables.CONTROL_GENERATION) + 1)
     return changed
 
 

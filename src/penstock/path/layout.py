@@ -19,7 +19,7 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
     200,
     208,
 )  # scratch: a hello put together, a frame, an answer, a msghdr
-W_NOW_NS, W_OPTIONS, W_SECRET, W_EPOCH = 216, 224, 232, 240
+W_NOW_NS, W_OPTIONS, W_SECRET = 216, 224, 232
 # Fragments; room to parse into; where frames go without a wire; a record and a reader's state for what is judged on sight.
 W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
 W_EXPIRE_NS = 368  # when fragments are looked at next
