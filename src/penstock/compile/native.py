@@ -33,12 +33,12 @@ HEAD = struct.Struct("32s8s")  # of a kept file: SHA-256 of all that follows it,
 
 @cache
 def source_hash() -> str:
-    """A hash of the package's sources, the compilers' versions and the processor, as 16 hex digits."""
+    """A hash of the package's sources, the compilers' versions, the processor and the choice of a cipher: 16 hex digits."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    processor = llvm.get_host_cpu_name(), object_file.features()
+    processor = llvm.get_host_cpu_name(), object_file.features(), os.environ.get("PENSTOCK_CIPHER", "")
     for part in (numba.__version__, llvmlite.__version__, platform.python_version(), *processor):
         digest.update(str(part).encode() + b"\0")
     return digest.hexdigest()[:16]
