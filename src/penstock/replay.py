@@ -22,9 +22,8 @@ from penstock.control.snapshot import build_snapshot
 from penstock.kernel import tables
 from penstock.kernel.reasons import NAMES
 from penstock.line.native import NativePath
-from penstock.line.pcap import CaptureError, Directions, Frame, read_frames, to_ethernet
-from penstock.path.fragments import HELD
-from penstock.path.layout import ALL_REQUESTS, TRUST_CHECKSUMS
+from penstock.line.pcap import UDP_FLAGS, CaptureError, Directions, Frame, read_frames, to_ethernet
+from penstock.path.layout import ALL_REQUESTS, HELD, TRUST_CHECKSUMS
 from penstock.policy.snapshot import Snapshot
 from penstock.wire import headers
 
@@ -63,16 +62,16 @@ class Replay:
         return [decode_event(raw, self.snapshot, 0) for raw in self.reader.read()]
 
     def _is_from_client(self, packet: bytes) -> bool:
-        """Which side a TCP segment came from; for everything else the side does not matter."""
+        """Which side a segment or datagram came from; for everything else the side does not matter."""
         room = np.frombuffer(packet, np.uint8)
         start = int(room.ctypes.data)
         status = _parse(start, start + len(packet), 1, 0, int(self._view.ctypes.data), int(self._key.ctypes.data))
-        if status != headers.IS_TCP:
+        if status != headers.IS_TCP and status != headers.IS_UDP:
             return True
         ports = int(self._key[tables.FLOW_PORTS : tables.FLOW_PORTS + 4].view(np.uint32)[0])
         payload = int(self._view[headers.VIEW_PAYLOAD // 8])
         source, destination = self._key[:16].tobytes(), self._key[16:32].tobytes()
-        flags = int(self._view[headers.VIEW_FLAGS // 8])
+        flags = int(self._view[headers.VIEW_FLAGS // 8]) if status == headers.IS_TCP else UDP_FLAGS
         return self.directions.is_from_client(
             source, ports >> 16, destination, ports & 0xFFFF, flags, packet[payload : payload + PREFIX_BYTES]
         )

@@ -7,13 +7,14 @@ from scapy.all import IP, Ether, IPv6
 from penstock.answer.frame import write_frame_head
 from penstock.compile.memory import shared
 from penstock.compile.native import kernel
+from penstock.wire.headers import PROTOCOL_TCP
 from tests.answer.buffers import compiled
 from tests.answer.packets import Origin, an_origin, author, build_origin, with_vlan_tag
 
 
 @shared
 def write_head(out, packet, l3_off, l4_off, is_ipv6, vlan_tag, reverse, l4_bytes):  # type: ignore[no-untyped-def]
-    return write_frame_head(out, packet, l3_off, is_ipv6, reverse, l4_bytes, vlan_tag) - out
+    return write_frame_head(out, packet, l3_off, is_ipv6, reverse, PROTOCOL_TCP, l4_bytes, vlan_tag) - out
 
 
 run_head = kernel(write_head)

@@ -115,7 +115,7 @@ def read_tls(stream: bytes, is_closed: bool, *, retries: bool = False, skips: tu
             if message[0] != 1:
                 return names
             try:
-                names += read_hello_name(message)
+                names += read_hello_name(message[: 4 + int.from_bytes(message[1:4])])
             except IndexError:
                 return names
             message = b""

@@ -22,6 +22,7 @@ from penstock.kernel.reasons import NAMES
 from penstock.line.native import NativePath
 from penstock.line.protection import prefix_key, prefix_line
 from tests.path.boxes import policy, protections
+from tests.quic import datagram
 from tests.vocabulary import (
     ACK,
     FAST_OPEN,
@@ -168,6 +169,12 @@ EXTENSIONS = [
 ]
 
 
+PAYLOADS = [
+    b"", b"\xc0", b"hello", bytes(1200), b"\xc3\0\0\0\1" + bytes(1195), b"\xd3\x6b\x33\x43\xcf" + bytes(95),
+    b"\x80\xff\0\0\x1d" + bytes(40), b"\x40\0\0\0\1" + bytes(40), b"\xc0\1\2\3\4" + bytes(40),
+]  # fmt: skip
+
+
 def make_packet(random: Random) -> tuple[bytes, bool]:
     """A packet of one of a few flows, mostly sound."""
     client = random.choice(CLIENTS)
@@ -182,6 +189,8 @@ def make_packet(random: Random) -> tuple[bytes, bool]:
         body = random.randbytes(48)
         ends = [packed(client), packed(server)][:: 1 if to_server else -1]
         return ethernet(to_server, flow.is_ipv6, tags) + head(*ends, protocol, len(body), **more) + body, to_server
+    if kind < 0.25:
+        return datagram(flow._replace(server_port=443), random.choice(PAYLOADS), to_server), to_server
     flags = random.choice(
         [SYN, SYN, SYN | ACK, SYN | ACK, ACK, ACK, ACK | PSH, ACK | PSH, ACK | FIN, RST, ACK | URG, SYN | FIN, 0]
     )
@@ -310,5 +319,8 @@ def test_both_say_the_same(sides: tuple[NativePath, KernelSide], seed: int) -> N
         "stale_closed",
         "syn_data",
         "malformed",
+        "up_datagram",
+        "datagram_server",
+        "free",
     }
     assert wanted <= seen

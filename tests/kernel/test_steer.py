@@ -8,6 +8,7 @@ import pytest
 from penstock.kernel import tables as t
 from penstock.kernel.reasons import NAMES, UP_GAP
 from tests.path.boxes import Box, Conversation, find_record, name_of, request
+from tests.quic import datagram
 from tests.vocabulary import (
     ACK,
     FAST_OPEN,
@@ -64,7 +65,13 @@ WHOLE = client(data=GET)[0]
 
 ROWS = [
     ("ARP", (ethernet(True, False)[:12] + b"\x08\x06" + bytes(46), TO_SERVER), "not_ip"),
-    ("UDP", headed(ipv4(A4, B4, 17, 8) + bytes(8)), "not_tcp"),
+    ("UDP", (datagram(FLOW4, b"hello"), TO_SERVER), "not_a_request"),
+    ("UDP of nobody", (datagram(NOBODY, b"hello"), TO_SERVER), "unprotected"),
+    ("UDP of the server", (datagram(FLOW4, b"hello", TO_CLIENT), TO_CLIENT), "datagram_server"),
+    ("UDP without a length", headed(ipv4(A4, B4, 17, 8) + bytes(8)), "malformed"),
+    ("UDP longer than its packet", headed(ipv4(A4, B4, 17, 8) + bytes([0, 1, 0, 2, 0, 9, 0, 0])), "malformed"),
+    ("UDP without a length over IPv6", headed(ipv6(A6, B6, 17, 9) + bytes(9), True), "bad_checksum"),
+    ("UDP with bytes behind it", headed(ipv4(A4, B4, 17, 9) + bytes([0, 1, 0, 2, 0, 8, 0, 0, 9])), "not_a_request"),
     ("ICMPv6", headed(ipv6(A6, B6, 58, 8) + bytes(8), True), "not_tcp"),
     ("a SYN of the client", client(flags=SYN), "handshake"),
     ("a SYN of the server", server(flags=SYN), "handshake"),
@@ -88,7 +95,8 @@ ROWS = [
     ("an IPv6 fragment of the server", server(FLOW6, extensions=[FRAGMENT]), "fragment_server"),
     ("an IPv4 fragment", headed(ipv4(A4, B4, 6, 48, fragment=0x2000) + WHOLE[34:82]), "held"),
     ("a tiny first fragment", headed(ipv4(A4, B4, 6, 16, fragment=0x2000, identity=3) + WHOLE[34:50]), "fragment_bad"),
-    ("a fragment of UDP", headed(ipv4(A4, B4, 17, 16, fragment=0x2000) + bytes(16)), "not_tcp"),
+    ("a fragment of UDP", headed(ipv4(A4, B4, 17, 48, fragment=0x2000, identity=9) + bytes(48)), "held"),
+    ("a fragment of ICMP", headed(ipv4(A4, B4, 1, 48, fragment=0x2000) + bytes(48)), "not_tcp"),
     ("a fragment of nobody", headed(ipv4(packed("172.16.0.1"), B4, 6, 48, fragment=0x2000) + bytes(48)), "unprotected"),
     ("a TCP header cut short", (WHOLE[:45], TO_SERVER), "malformed"),
     ("the same from the server", (server(data=b"x")[0][:45], TO_CLIENT), "truncated"),

@@ -363,3 +363,26 @@ def test_what_proved_a_body_to_be_no_request_stays_fixed(box: Box) -> None:
     talk.client(head, 0)
     content = talk.client_frame(BAD, len(head))
     assert not delivered(content, box.take(content, TO_SERVER))
+
+
+def test_a_body_glued_to_the_next_method_makes_its_body_a_request(box: Box) -> None:
+    """A server that ignores the body of a GET reads `abcPOST`, a method of which it knows no body: what follows is read."""
+    talk = Conversation(box, Flow(client_port=50950)).open()
+    hidden = request("bad.test")
+    talk.client(request("good.test", "GET", "/", "Content-Length: 3", body=b"abc"))
+    talk.server(response())
+    carrier = request("good.test", "POST", "/", f"Content-Length: {len(hidden)}", body=hidden)
+    outcome = talk.client(carrier)
+    assert name_of(outcome) == "ambiguous"
+    assert not passed(b"", TO_SERVER, outcome) or all(
+        read_frame(sent).is_reset for sent in passed(b"", TO_SERVER, outcome)
+    )
+
+
+def test_bodies_behind_the_body_of_a_get_pass(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=50951)).open()
+    query = b'{"query": {"match_all": {}}}'
+    for method in ("GET", "POST", "POST", "GET"):
+        outcome = talk.client(request("good.test", method, "/", f"Content-Length: {len(query)}", body=query))
+        assert name_of(outcome) in ("allowed", "body_read")
+        talk.server(response())

@@ -18,7 +18,6 @@ IEEE 802.3 and 802.1Q, RFC 791 3.1, RFC 8200 3, RFC 2474 3.
 
 from penstock.compile.memory import be16, move, put8, putbe16, putbe32, shared, u8
 from penstock.wire.checksum import write_ipv4_checksum
-from penstock.wire.headers import PROTOCOL_TCP
 
 HOPS = 64  # RFC 1700's recommended TTL, what most hosts send
 ADDRESSES_BYTES = 12  # both MAC addresses
@@ -60,8 +59,8 @@ def write_link(out, packet, l3_off, reverse, vlan_tag):  # type: ignore[no-untyp
 
 
 @shared
-def write_ipv4(out, l3, reverse, l4_bytes):  # type: ignore[no-untyped-def]
-    """Write an IPv4 header for TCP, checksum included.
+def write_ipv4(out, l3, reverse, protocol, l4_bytes):  # type: ignore[no-untyped-def]
+    """Write an IPv4 header, checksum included.
 
     Reads: the 20 fixed bytes of the header at `l3`. Writes: 20 bytes. Returns: the address behind it. Bounds: no loop
     but that of the checksum. Source: RFC 791 3.1, RFC 6864 4.1.
@@ -72,15 +71,15 @@ def write_ipv4(out, l3, reverse, l4_bytes):  # type: ignore[no-untyped-def]
     putbe16(out + 4, 0)
     putbe16(out + 6, DONT_FRAGMENT_BE)
     put8(out + 8, HOPS)
-    put8(out + 9, PROTOCOL_TCP)
+    put8(out + 9, protocol)
     write_pair(out + 12, l3 + 12, 4, reverse)
     write_ipv4_checksum(out)
     return out + IPV4_BYTES
 
 
 @shared
-def write_ipv6(out, l3, reverse, l4_bytes):  # type: ignore[no-untyped-def]
-    """Write an IPv6 header for TCP.
+def write_ipv6(out, l3, reverse, protocol, l4_bytes):  # type: ignore[no-untyped-def]
+    """Write an IPv6 header.
 
     Reads: the 40 bytes of the header at `l3`. Writes: 40 bytes. Returns: the address behind it. Bounds: no loop.
     Source: RFC 8200 3.
@@ -88,24 +87,24 @@ def write_ipv6(out, l3, reverse, l4_bytes):  # type: ignore[no-untyped-def]
     traffic_class = (be16(l3) >> 4) & DSCP_BITS
     putbe32(out, (6 << 28) | (traffic_class << 20))
     putbe16(out + 4, l4_bytes)
-    put8(out + 6, PROTOCOL_TCP)
+    put8(out + 6, protocol)
     put8(out + 7, HOPS)
     write_pair(out + 8, l3 + 8, 16, reverse)
     return out + IPV6_BYTES
 
 
 @shared
-def write_frame_head(out, packet, l3_off, is_ipv6, reverse, l4_bytes, vlan_tag):  # type: ignore[no-untyped-def]
-    """Write the headers of layers 2 and 3 of a frame that carries `l4_bytes` of TCP.
+def write_frame_head(out, packet, l3_off, is_ipv6, reverse, protocol, l4_bytes, vlan_tag):  # type: ignore[no-untyped-def]
+    """Write the headers of layers 2 and 3 of a frame that carries `l4_bytes` of TCP or UDP.
 
     `reverse` 1: towards the sender of the packet at hand (addresses exchanged); 0: the way it was going itself.
     `vlan_tag`: the tag in the packet's metadata as the wire would have it, TPID << 16 | TCI; 0 for none.
 
     Reads: [packet, packet + l3_off + 20 or 40). Writes: l3_off + 4 + 40 bytes at most; `out` does not overlap the
-    packet. Returns: the address where TCP starts; the frame's size is that - out + l4_bytes. Bounds: no loop but that
+    packet. Returns: the address where that starts; the frame's size is that - out + l4_bytes. Bounds: no loop but that
     of the checksum.
     """
     l3 = write_link(out, packet, l3_off, reverse, vlan_tag)
     if is_ipv6 != 0:
-        return write_ipv6(l3, packet + l3_off, reverse, l4_bytes)
-    return write_ipv4(l3, packet + l3_off, reverse, l4_bytes)
+        return write_ipv6(l3, packet + l3_off, reverse, protocol, l4_bytes)
+    return write_ipv4(l3, packet + l3_off, reverse, protocol, l4_bytes)

@@ -13,7 +13,7 @@ RFC 9293 3.1, 3.10.7.1; RFC 5961 3.2 (a reset must carry the exact number); RFC 
 from penstock.answer.frame import IPV4_BYTES, IPV6_BYTES, write_frame_head, write_pair
 from penstock.compile.memory import move, put8, putbe16, putbe32, shared
 from penstock.wire.checksum import write_tcp_checksum
-from penstock.wire.headers import ACK, RST
+from penstock.wire.headers import ACK, PROTOCOL_TCP, RST
 
 TCP_BYTES = 20  # the header without options
 TIMESTAMPS_BYTES = 12  # the option and the two NOPs that align it (RFC 7323 appendix A)
@@ -38,7 +38,7 @@ def write_segment(  # type: ignore[no-untyped-def]
     if (tsval | tsecr) != 0:
         head_bytes += TIMESTAMPS_BYTES
     l4_bytes = head_bytes + payload_bytes
-    l4 = write_frame_head(out, packet, l3_off, is_ipv6, reverse, l4_bytes, vlan_tag)
+    l4 = write_frame_head(out, packet, l3_off, is_ipv6, reverse, PROTOCOL_TCP, l4_bytes, vlan_tag)
     write_pair(l4, packet + l4_off, 2, reverse)
     putbe32(l4 + 4, seq)
     putbe32(l4 + 8, ack)

@@ -110,6 +110,12 @@ class Subscriber(Model):
     scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
 
 
+class Quic(Model):
+    """What QUIC gets beyond the judgement of its hosts."""
+
+    unread_versions: Literal["refuse", "forward"] = "refuse"
+
+
 class Page(Model):
     """What a refused subscriber sees."""
 
@@ -147,6 +153,7 @@ class Configuration(Model):
     subscribers: tuple[Subscriber, ...] = ()
     report_only: Switch = False
     ports: Ports = Field(default="all", validate_default=True)
+    quic: Quic = Quic()
     database: File = DATABASE
     page: Page = Page()
     log: Log = Log()

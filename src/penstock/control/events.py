@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from penstock.kernel import tables
-from penstock.kernel.reasons import NAMES
+from penstock.kernel.reasons import NAMES, UNREAD_VERSION, Verdict, verdict_of
 from penstock.path import events as e
-from penstock.path.layout import PROTO_HTTP, PROTO_NAMES, PROTO_TLS
+from penstock.path.layout import PROTO_HTTP, PROTO_NAMES, PROTO_QUIC, PROTO_TLS
 from penstock.path.memory import BLOCK_BYTES, EVENTS_OFF, SharedMemory
 from penstock.policy.actions import ACTION_NAMES
 from penstock.policy.snapshot import Snapshot
@@ -33,8 +33,10 @@ def read_address(key: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
-def _detail(proto: int, number: int) -> str | None:
-    texts = {PROTO_HTTP: http_state.DETAIL_TEXT, PROTO_TLS: tls.DETAILS}.get(proto)
+def _detail(proto: int, reason: int, number: int) -> str | None:
+    if reason == UNREAD_VERSION:
+        return f"version 0x{number:08x}"
+    texts = {PROTO_HTTP: http_state.DETAIL_TEXT, PROTO_TLS: tls.DETAILS, PROTO_QUIC: tls.DETAILS}.get(proto)
     if not number or texts is None:
         return None
     return str(texts.get(number, number)) if isinstance(texts, dict) else str(number)
@@ -65,11 +67,12 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
         "category": snapshot.category_names[category] if 0 <= category < len(snapshot.category_names) else None,
         "service": snapshot.service_names[service] if 0 <= service < len(snapshot.service_names) else None,
     }
-    if flags & e.EVENT_IS_REQUEST and fields["reason"] in ("blocked", "ambiguous"):
+    if flags & e.EVENT_IS_REQUEST and verdict_of(reason) in (Verdict.ANSWERED, Verdict.REFUSED):
         page = {"empty": "empty", "redirect": "redirect"}.get(fields["action"], "page")
-        kind = {PROTO_HTTP: page, PROTO_TLS: "alert"}.get(proto, "reset")
+        kind = {PROTO_HTTP: page, PROTO_TLS: "alert", PROTO_QUIC: "close"}.get(proto, "reset")
+        kind = "versions" if reason == UNREAD_VERSION else kind
         fields["answer"] = "reset" if flags & e.EVENT_RESET else kind
-    text = _detail(proto, detail)
+    text = _detail(proto, reason, detail)
     if text:
         fields["detail"] = text
     if flags & e.EVENT_HAS_ECH:

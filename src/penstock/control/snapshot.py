@@ -43,6 +43,7 @@ def build_snapshot(configuration: Configuration, names_path: Path, generation: i
                 raise SnapshotError(f"{names_path}: has no category `{category}`: run `penstock lists build`")
     file = _File(generation)
     file.set_word(layout.REPORT_ONLY, int(configuration.report_only))
+    file.set_word(layout.QUIC_VERSIONS_PASS, int(configuration.quic.unread_versions == "forward"))
     file.set_word(layout.NAMES_KEY_COPY, key_words[0])
     file.set_word(layout.NAMES_KEY_COPY + 8, key_words[1])
     _add_prefixes(file, configuration)

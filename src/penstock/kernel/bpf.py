@@ -4,6 +4,7 @@ Raises OSError with the kernel's errno; VerifierError with the verifier's last l
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import struct
@@ -145,9 +146,9 @@ def load_program(program: Program, constants: Mapping[str, int]) -> int:
     log = ctypes.create_string_buffer(8)
     try:
         return attempt(log, 0)
-    except PermissionError:
-        raise
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.EPERM:  # missing rights; the verifier says EACCES or EINVAL
+            raise
         log = ctypes.create_string_buffer(LOG_BYTES)
         try:
             return attempt(log, 2)

@@ -45,7 +45,7 @@ _F, _D, _U = Verdict.FORWARDED, Verdict.DROPPED, Verdict.UP
 # ---- steer: forwarded -------------------------------------------------------------------------------------------------
 OFF = _reason(0, _F, "off", "the emergency switch is off: the cable carries everything")
 NOT_IP = _reason(1, _F, "not_ip", "neither IPv4 nor IPv6 (ARP, LLDP, more than two VLAN tags, ...)")
-NOT_TCP = _reason(2, _F, "not_tcp", "an IP protocol that is not judged")
+NOT_TCP = _reason(2, _F, "not_tcp", "an IP protocol that is not judged (neither TCP nor UDP)")
 HANDSHAKE = _reason(3, _F, "handshake", "a SYN or SYN-ACK")
 NO_FLOW = _reason(4, _F, "no_flow", "no record, and nothing that could carry a request")
 UNPROTECTED = _reason(5, _F, "unprotected", "the subscriber has no protection")
@@ -59,6 +59,7 @@ FRAGMENT_SERVER = _reason(12, _F, "fragment_server", "a fragment from the intern
 STALE_OPEN = _reason(13, _F, "stale_open", "the packet process is gone or late: fail open")
 TRUNCATED = _reason(14, _F, "truncated", "too short or malformed, and no protected subscriber's")
 TABLE_FULL_OPEN = _reason(15, _F, "table_full_open", "no room for a flow of an unprotected subscriber")
+DATAGRAM_SERVER = _reason(16, _F, "datagram_server", "a UDP datagram from the internet's side")
 # ---- steer: dropped ---------------------------------------------------------------------------------------------------
 MALFORMED = _reason(32, _D, "malformed", "a header that no server should take, of a protected subscriber")
 SYN_DATA = _reason(33, _D, "syn_data", "a SYN with payload from a protected subscriber")
@@ -74,11 +75,14 @@ UP_GAP = _reason(50, _U, "up_gap", "of a flow whose bytes passed unread")
 UP_MIDSTREAM = _reason(51, _U, "up_midstream", "of a flow without a record")
 UP_REFUSED = _reason(52, _U, "up_refused", "of a refused flow, either direction")
 UP_FRAGMENT = _reason(53, _U, "up_fragment", "a fragment of a protected subscriber")
+UP_DATAGRAM = _reason(
+    54, _U, "up_datagram", "UDP: of a flow that nobody has looked at, or one that may open a connection"
+)
 # ---- path: what became of a packet that went up -----------------------------------------------------------------------
 _R, _A, _X, _E = Verdict.RELEASED, Verdict.ANSWERED, Verdict.REFUSED, Verdict.EXPIRED
 ALLOWED = _reason(64, _R, "allowed", "completes a request that the policy allows")
 INCOMPLETE = _reason(65, _R, "incomplete", "completes nothing yet: released and remembered")
-NOT_A_REQUEST = _reason(66, _R, "not_a_request", "neither TLS nor HTTP")
+NOT_A_REQUEST = _reason(66, _R, "not_a_request", "neither TLS nor HTTP, nor a QUIC Initial")
 REPEATED = _reason(67, _R, "repeated", "repeats bytes that were released before")
 SECOND_FLIGHT = _reason(68, _R, "second_flight", "TLS records behind a hello that was judged")
 BODY_READ = _reason(69, _R, "body_read", "the body of an allowed request, read on the way")
@@ -87,11 +91,14 @@ FRAGMENT_JUDGED = _reason(71, _R, "fragment_judged", "fragments of an allowed or
 REPORTED = _reason(72, _R, "reported", "would have been refused; the policy only reports")
 PEEKED = _reason(73, _R, "peeked", "a response's head was looked at; the packet itself was forwarded")
 SETTLED = _reason(74, _R, "settled", "waited while its flow was set free")
+JUDGED_CONNECTION = _reason(75, _R, "judged_connection", "QUIC: of a connection that was judged before")
+UNDECRYPTABLE = _reason(76, _R, "undecryptable", "a QUIC Initial of no known connection that its keys do not open")
 BLOCKED = _reason(80, _A, "blocked", "completes a request that the policy refuses")
 AMBIGUOUS = _reason(81, _A, "ambiguous", "a request that two servers could read in two ways")
 REFUSED_CLIENT = _reason(82, _A, "refused_client", "from the client, of a refused flow: acknowledged or answered again")
 REFUSED_SERVER = _reason(83, _A, "refused_server", "from the server, of a refused flow: reset")
-BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP checksum")
+UNREAD_VERSION = _reason(84, _A, "unread_version", "a QUIC version that is not read: the client is told which are")
+BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")
 OLD_TIMESTAMP = _reason(99, _X, "old_timestamp", "a timestamp older than the handshake's")
@@ -103,6 +110,14 @@ FRAGMENT_BAD = _reason(104, _X, "fragment_bad", "an overlapping, repeated or tin
 FRAGMENT_FULL = _reason(105, _X, "fragment_full", "no memory for another fragmented packet")
 FRAGMENT_LATE = _reason(106, _X, "fragment_late", "a fragment whose packet did not become whole in time")
 ANSWER_FAILED = _reason(107, _X, "answer_failed", "the wire did not take what was to be sent")
+UNSEALED = _reason(108, _X, "unsealed", "a QUIC Initial that no key of its connections opens: a server discards it too")
+CONNECTION_FULL = _reason(
+    109, _X, "connection_full", "QUIC: no memory for another unfinished hello: the client repeats it"
+)
+HELLO_LATE = _reason(
+    110, _X, "hello_late", "QUIC: held, and its hello did not become whole in time: the client repeats it"
+)
+BAD_INITIAL = _reason(111, _X, "bad_initial", "a QUIC Initial with frames that none may have")
 EXPIRED = _reason(112, _E, "expired", "older than the stale limit when it was read")
 
 NAMES = {reason.number: reason.name for reason in REASONS}

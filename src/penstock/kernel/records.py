@@ -1,16 +1,17 @@
 """The flow table: how a record is found, and how it is born.
 
-Only a SYN-ACK makes a record, because it confirms the client's sequence number and says who the client is. A record is
-used again only when its flow is free, ended by both sides, idle, or half-open without a byte. With no room, a protected
-subscriber's connection waits (its SYN is repeated): an unjudged flow is never forgotten for another.
+Over TCP only a SYN-ACK makes a record, because it confirms the client's sequence number and says who the client is; over
+UDP the client's first datagram does. A record is used again only when its flow is free, ended by both sides, idle, or
+half-open without a byte, or over UDP. With no room, a protected subscriber's TCP connection waits (its SYN is repeated): an
+unjudged flow is never forgotten for another.
 """
 
-from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u32, u64
+from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u8, u32, u64
 from penstock.flow.record import REFUSED, is_settled, pack_word, state_of
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
-from penstock.wire.headers import VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
+from penstock.wire.headers import PROTOCOL_UDP, VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
 
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
@@ -71,6 +72,8 @@ def is_closed(record):  # type: ignore[no-untyped-def]
 @shared
 def _may_go(record, age):  # type: ignore[no-untyped-def]
     """May the record of a flow that was silent for `age` ms be used for another?"""
+    if u8(record + t.FLOW_PROTOCOL) == PROTOCOL_UDP:
+        return True  # it only saves its datagrams the way up: what is judged is a connection, and the process knows it
     word = u64(record + t.FLOW_WORD)
     if age > IDLE_MS or is_settled(word, u32(record + t.FLOW_ACKED)):
         return True
@@ -105,21 +108,21 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
 
 @shared
 def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  # type: ignore[no-untyped-def]
-    """Make or renew the record of the flow whose SYN-ACK is in the view (its ACK is the client's first byte).
+    """Make or renew the record of the flow whose SYN-ACK (its ACK is the client's first byte) or datagram is in the view.
 
     Reads: record: the flow's present record, or 0; state and flags for the record.
-    Returns: 1; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
+    Returns: the record; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
     """
     birth, server_isn = u64(view + VIEW_ACK), u64(view + VIEW_SEQ)
     tag = tag_of(view)
     tag_at = 0
     if record:
         if u32(record + t.FLOW_BIRTH) == birth and u32(record + t.FLOW_SERVER_ISN) == server_isn:
-            return 1  # the SYN-ACK again
+            return record  # the SYN-ACK again
         age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
         is_new = u32(record + t.FLOW_SYN_NEXT) == birth  # answers the SYN that was seen last
         if not is_new and not _may_go(record, age):
-            return 1
+            return record
     else:
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
         way = _choose_way(bucket, zero, now_ms)
@@ -152,7 +155,7 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
     put64(record + t.FLOW_WORD, pack_word(state, birth, 0))
     if tag_at:
         compare_exchange32(tag_at, t.TAG_BUSY, tag)  # a full barrier behind the fields
-    return 1
+    return record
 
 
 @shared

@@ -6,7 +6,7 @@ One text, loaded twice: the constants `from_client` and `peer_ifindex` make it t
 the verifier removes the other half. Compiled natively it is the program of replay and of the parity tests.
 """
 
-from penstock.compile.memory import put16, put32, put64, shared, shr, stack, u8, u16, u32, u64
+from penstock.compile.memory import be32, put16, put32, put64, shared, shr, stack, u8, u16, u32, u64
 from penstock.flow.record import FREED, OPEN, REFUSED, classify_segment, sequence_difference, state_of
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
@@ -15,10 +15,12 @@ from penstock.kernel.primitives import (
     coarse_time_ns,
     constant,
     cpu_number,
+    load_bytes,
     pull_data,
     redirect,
     skb_data,
     skb_end,
+    skb_gso_size,
     skb_len,
     value_of,
 )
@@ -27,11 +29,13 @@ from penstock.kernel.tables import KEY_BYTES
 from penstock.kernel.up import send_peek, send_up
 from penstock.wire import headers as h
 from penstock.wire.headers import VIEW_BYTES
+from penstock.wire.quic import HEAD_BYTES, VERSION_BYTES_OFF, may_open
 
 TCX_NEXT, TCX_DROP = -1, 2
 HEADERS_BYTES = 256  # what is pulled into the linear part of a packet whose headers are not all there
 SEEN = 127  # the counter beside the reasons: every packet, counted before anything is decided
 MS_SHIFT = 20  # nanoseconds to (about) milliseconds
+DATAGRAM_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
 
 
 @shared
@@ -59,9 +63,8 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
         pull_data(skb, min(skb_len(skb), HEADERS_BYTES))
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
     status = h.parse_packet(skb_data(skb), skb_end(skb), constant(skb, t.from_client), zero, view, key)
-    if (status == h.IS_TCP or status == h.IS_OTHER or status == h.IS_FRAGMENT) and u64(view + h.VIEW_END) > skb_len(
-        skb
-    ):
+    has_end = status == h.IS_TCP or status == h.IS_UDP or status == h.IS_OTHER or status == h.IS_FRAGMENT
+    if has_end and u64(view + h.VIEW_END) > skb_len(skb):
         return h.IS_MALFORMED  # the IP header claims more bytes than there are
     return status
 
@@ -167,6 +170,56 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
 
 
 @shared
+def may_open_connection(skb, view):  # type: ignore[no-untyped-def]
+    """May a datagram of this packet open a QUIC connection? A super-packet holds one every `gso_size` bytes.
+
+    Bounds: DATAGRAM_LIMIT.
+    """
+    at, step = u64(view + h.VIEW_PAYLOAD), skb_gso_size(skb)
+    end, head = (
+        at + u64(view + h.VIEW_SIZE),
+        stack(8) + 3,
+    )  # the version is aligned: the verifier wants it so on the stack
+    for _ in range(DATAGRAM_LIMIT):
+        if at + HEAD_BYTES > end:
+            return False
+        if load_bytes(skb, at, head, HEAD_BYTES):
+            return True
+        if may_open(u8(head), be32(head + VERSION_BYTES_OFF)):
+            return True
+        if step == 0:
+            return False
+        at += step
+    return True
+
+
+@shared
+def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
+    """A UDP datagram from the subscriber's side. Everything of a flow that nobody has looked at goes up; of a free one,
+    what may open a QUIC connection, for a flow can carry many."""
+    bucket = find_bucket(skb, view, key)
+    if bucket == 0:
+        return r.NO_FLOW
+    record, now_ms, closed = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT, 0
+    if record:
+        put32(record + t.FLOW_SEEN, now_ms)
+        is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
+        if state_of(u64(record + t.FLOW_WORD)) == FREED and not is_waiting and not may_open_connection(skb, view):
+            return r.FREE
+        closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
+    else:
+        protection = find_protection(skb, key, 0)
+        if protection & t.SUBSCRIBER_PROTECTED == 0:
+            return r.UNPROTECTED
+        closed = 1 if protection & t.SUBSCRIBER_CLOSED else 0
+        record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
+    number = t.NO_RECORD
+    if record:
+        number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
+    return send_up(skb, view, key, record, number, closed, r.UP_DATAGRAM)
+
+
+@shared
 def decide(skb, view, key):  # type: ignore[no-untyped-def]
     """The reason of one packet; its range is the verdict."""
     from_client = constant(skb, t.from_client)
@@ -175,13 +228,16 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
         return r.NOT_IP
     if status == h.IS_OTHER:
         return r.NOT_TCP
+    if status == h.IS_UDP:
+        return steer_datagram(skb, view, key) if from_client else r.DATAGRAM_SERVER
     if status != h.IS_TCP:
         if not from_client:
             return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
         if status != h.IS_FRAGMENT:
             # No server should read it; a protected subscriber's must not be the one that does.
             return r.MALFORMED if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED else r.TRUNCATED
-        if u64(view + h.VIEW_PROTOCOL) != h.PROTOCOL_TCP and not u64(view + h.VIEW_IS_IPV6):
+        protocol = u64(view + h.VIEW_PROTOCOL)
+        if protocol != h.PROTOCOL_TCP and protocol != h.PROTOCOL_UDP and not u64(view + h.VIEW_IS_IPV6):
             return r.NOT_TCP
         protection = find_protection(skb, key, 0)
         if protection & t.SUBSCRIBER_PROTECTED == 0:

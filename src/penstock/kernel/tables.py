@@ -3,11 +3,13 @@
 A *bucket* of the flow table holds eight records; their tags stand together in front, so that a search touches one cache
 line. One record is 128 bytes:
 
-      0  client address 16 | 16  server address 16 | 32  ports | 36  scope
+      0  client address 16 | 16  server address 16 | 32  ports | 36  scope 24 bits, protocol 8 bits
      40  word: J | F - J << 32 | state << 62       | 48  A     | 52  server_next | 56  seen | 60  epoch
      64  sent_up | 68  handled | 72  client_next   | 76  syn_next | 80  birth | 84  server_isn | 88  tsval | 92  flags
      96  ttl, mode | 100 stream | 104 mark | 108 watch | 112 left, or: answer | 116 answer_seq | 120 answer_end
     124  fin: behind the client's FIN, as last seen
+
+Of a flow over UDP only key, word, seen, sent_up, handled and flags mean something.
 
 The process writes word, handled, mode, stream, mark, watch and left or answer; the kernel writes the rest. Integers are
 the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
@@ -15,7 +17,7 @@ the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table 
 
 from penstock.kernel.declared import Constant, Map
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 MMAPABLE = 1 << 10
 NO_PREALLOC = 1
 
@@ -26,7 +28,7 @@ RECORD_BYTES = 128
 BUCKET_BYTES = BUCKET_RECORDS + WAYS * RECORD_BYTES
 TAG_EMPTY, TAG_BUSY = 0, 2  # a tag in use is odd
 
-FLOW_CLIENT, FLOW_SERVER, FLOW_PORTS, FLOW_SCOPE = 0, 16, 32, 36
+FLOW_CLIENT, FLOW_SERVER, FLOW_PORTS, FLOW_SCOPE, FLOW_PROTOCOL = 0, 16, 32, 36, 39
 FLOW_WORD, FLOW_ACKED, FLOW_SERVER_NEXT, FLOW_SEEN, FLOW_EPOCH = 40, 48, 52, 56, 60
 FLOW_SENT_UP, FLOW_HANDLED, FLOW_CLIENT_NEXT, FLOW_SYN_NEXT = 64, 68, 72, 76
 FLOW_BIRTH, FLOW_SERVER_ISN, FLOW_TSVAL, FLOW_FLAGS = 80, 84, 88, 92

@@ -20,9 +20,9 @@ from penstock.kernel.reasons import UP_FIRST
 from penstock.kernel.steer import TCX_DROP, steer
 from penstock.line.protection import Prefix, prefix_key, prefix_line
 from penstock.path import layout
-from penstock.path.fragments import HELD
+from penstock.path.layout import HELD
 from penstock.path.memory import SharedMemory, WorkerMemory
-from penstock.path.step import step
+from penstock.path.step import expire_held, step
 
 FRAME_ROOM = 1 << 17
 CAPTURE_ROOM = 1 << 21
@@ -31,6 +31,7 @@ ETHERNET_LONGEST = t.UP_LARGE
 
 _steer = kernel(steer)
 _step = kernel(step)
+_expire = kernel(expire_held)
 
 
 class Outcome(NamedTuple):
@@ -158,6 +159,7 @@ class NativePath:
         self.set_pulse(time_ns)
         self.worker.set(layout.W_NOW_NS, time_ns)
         self.worker.set(layout.W_POOL + POOL_NOW_MS, time_ns >> 20)
+        _expire(self.worker.address, time_ns)
         before = self._kernel_counts()
         verdict = self.steer(frame, from_client, time_ns, gso_size)
         reason = int(np.flatnonzero(self._kernel_counts()[:127] != before[:127])[0])

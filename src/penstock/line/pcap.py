@@ -310,6 +310,8 @@ def _wrap_ppp(content: bytes) -> bytes | None:
 
 
 TCP_SYN, TCP_ACK = 0x02, 0x10
+UDP_FLAGS = -1  # in the place of a segment's flags
+SYSTEM_PORTS = 1024  # RFC 6335 6: below it are servers
 REQUEST = re.compile(
     rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) |[!#$%&'*+.^_`|~\w-]+ [^\s]+ HTTP/\d|"
     rb"\x16\x03.{3}\x01",
@@ -319,10 +321,11 @@ RESPONSE = re.compile(rb"HTTP/\d|\x16\x03.{3}\x02", re.DOTALL)
 
 
 class Directions:
-    """Says which side of a captured TCP connection is the client.
+    """Says which side of a captured TCP connection or UDP flow is the client.
 
-    In line the SYN-ACK says so; a capture may begin later. What the handshake or the bytes said is remembered, for as
-    many connections as `capacity` and at least half as many: the older half is forgotten at once.
+    In line the SYN-ACK, or the interface, says so; a capture may begin later.
+    What the handshake or the bytes said is remembered, for as many connections as `capacity` and at least half as many: the
+    older half is forgotten at once.
     """
 
     def __init__(self, capacity: int = 1_000_000) -> None:
@@ -333,11 +336,17 @@ class Directions:
     def is_from_client(
         self, source: bytes, source_port: int, destination: bytes, destination_port: int, flags: int, payload: bytes
     ) -> bool:
-        """Did the client send this segment? `payload` is its content, or the first bytes of it."""
+        """Did the client send this segment or datagram? `payload` is its content, or the first bytes of it. `flags`: of
+        TCP; UDP_FLAGS for UDP, where whoever is seen first is the client, unless it speaks from a system port."""
         here, there = source + source_port.to_bytes(2), destination + destination_port.to_bytes(2)
         forward = here <= there
         key = here + there if forward else there + here
-        if flags & TCP_SYN:
+        if flags == UDP_FLAGS:
+            key = b"udp" + key
+            if (known := self._find(key)) is not None:
+                return known == forward
+            from_client = not source_port < SYSTEM_PORTS <= destination_port
+        elif flags & TCP_SYN:
             from_client = not flags & TCP_ACK
         elif (known := self._find(key)) is not None:
             return known == forward

@@ -5,8 +5,8 @@
                      └ not whole after 100 ms: dropped, the sender repeats it                └ refused: they do not
 
 Bounds: SLOT_COUNT packets at a time, PIECE_LIMIT fragments each, HOLD_NS long. Overlaps are never reconciled (RFC 5722).
-A first fragment that does not hold the TCP header and more is dropped (RFC 1858, RFC 7112), and so is a fragmented SYN,
-which no honest sender makes. RFC 791 3.2, RFC 8200 4.5.
+A first fragment that does not hold the header of TCP or UDP and more is dropped (RFC 1858, RFC 7112), and so is a
+fragmented SYN, which no honest sender makes. RFC 791 3.2, RFC 8200 4.5.
 """
 
 from penstock.compile.memory import be16, be32, move, put8, put32, put64, putbe16, same, shared, u8, u32, u64
@@ -15,11 +15,11 @@ from penstock.flow.stream import record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import KEY_BYTES, UP_HEAD, UP_IS_IPV6, UP_KEY, UP_L3, UP_L4, UP_LENGTH
+from penstock.path.holds import count_path
 from penstock.path.layout import (
+    HELD,
     W_BUCKET_MASK,
     W_CONTROL,
-    W_COUNTERS,
-    W_EXPIRE_NS,
     W_FRAGMENTS,
     W_NOW_NS,
     W_POOL,
@@ -32,15 +32,12 @@ from penstock.wire.checksum import fold, sum_bytes
 SLOT_COUNT = 64  # per worker: 10 MB, touched only when used
 PIECE_LIMIT = 64  # an honest 64 KB datagram in pieces of an Ethernet MTU has 45
 HOLD_NS = 100_000_000
-EXPIRE_NS = 10_000_000  # between two looks for slots that are late
 TINY_BYTES = 40  # payload of a first fragment; the least MTU of IPv4 (68) leaves room for 48
-HEADROOM = 256  # before the payload of the whole packet: what may stand before TCP
+HEADROOM = 256  # before the payload of the whole packet: what may stand before TCP or UDP
 LONGEST = 65535
 
 SLOT_BORN_NS, SLOT_ID, SLOT_PROTOCOL, SLOT_COUNT_OFF, SLOT_TOTAL, SLOT_HAVE, SLOT_RAW_END = 0, 8, 16, 24, 32, 40, 48
-TTL_SLACK = (
-    3  # pieces of one packet travel one way; one that dies on it would be put together by the server with another
-)
+TTL_SLACK = 3  # pieces of one packet travel one way; for one that dies on it the server would take another
 SLOT_FIRST = 56  # the address of the first fragment's ring record in the raw area, 0 while it is missing
 SLOT_KEY = 64
 SLOT_PIECES = 128  # PIECE_LIMIT of: start, end, offset of the ring record in the raw area
@@ -52,19 +49,10 @@ RAW_BYTES = 65536 + PIECE_LIMIT * (UP_HEAD + 256)
 SLOT_BYTES = SLOT_RAW + RAW_BYTES
 FRAGMENTS_BYTES = SLOT_COUNT * SLOT_BYTES
 UNKNOWN = -1
-HELD = -1  # instead of a reason: the packet waits
 IS_WHOLE = 2  # UP_IS_PEEK of a packet that was put together here
 
 MORE_BIT_IPV4, OFFSET_MASK_IPV4 = 0x2000, 0x1FFF
 IPV6_BYTES, FRAGMENT_BYTES = 40, 8
-
-
-@shared
-def count_path(w, reason, times):  # type: ignore[no-untyped-def]
-    """Count path reasons of packets that `step` does not return."""
-    place = u64(w + W_COUNTERS) + reason * 8
-    put64(place, u64(place) + times)
-    return 0
 
 
 @shared
@@ -78,9 +66,6 @@ def _drop_slot(w, slot, reason):  # type: ignore[no-untyped-def]
 @shared
 def expire_fragments(w, now_ns):  # type: ignore[no-untyped-def]
     """Drop the slots that did not become whole in time. Bounds: SLOT_COUNT."""
-    if now_ns < u64(w + W_EXPIRE_NS):
-        return 0
-    put64(w + W_EXPIRE_NS, now_ns + EXPIRE_NS)
     for number in range(SLOT_COUNT):
         slot = u64(w + W_FRAGMENTS) + number * SLOT_BYTES
         born_ns = u64(slot + SLOT_BORN_NS)
@@ -263,8 +248,8 @@ def _find_number(w, view, key):  # type: ignore[no-untyped-def]
 
 @shared
 def build_whole(w, slot):  # type: ignore[no-untyped-def]
-    """The ring record of the packet in one piece. Returns: its address; 0 when it is not a TCP segment that can be judged
-    (UP_IS_PEEK of the first then says nothing: the caller releases the pieces); -1 when it must not pass."""
+    """The ring record of the packet in one piece. Returns: its address; 0 when it is neither TCP nor UDP, so that there is
+    nothing to judge; -1 when it must not pass."""
     first = u64(slot + SLOT_FIRST)
     frame = _write_headers(slot, first)
     if frame == 0:
@@ -272,11 +257,13 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
     end = slot + SLOT_WHOLE + UP_HEAD + HEADROOM + u64(slot + SLOT_TOTAL)
     view = u64(w + W_VIEW)
     key = view + h.VIEW_BYTES
+    for word in range(0, h.VIEW_BYTES, 8):
+        put64(view + word, 0)
     status = h.parse_packet(frame, end, 1, 0, view, key)
     if status == h.IS_OTHER:
         return 0
     # An urgent pointer cannot be cleared in pieces; a fragmented SYN is no honest one.
-    if status != h.IS_TCP or u64(view + h.VIEW_FLAGS) & (h.SYN | h.URG):
+    if (status != h.IS_TCP and status != h.IS_UDP) or u64(view + h.VIEW_FLAGS) & (h.SYN | h.URG):
         return -1
     u = frame - UP_HEAD
     move(u, first, UP_HEAD)
@@ -294,11 +281,17 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
     move(u + UP_KEY, key, KEY_BYTES)
     number = _find_number(w, view, key)
     put32(u + t.UP_FLOW, number)
-    if number != t.NO_RECORD:  # the kernel saw no segment here: what the client has sent is known now
+    if number != t.NO_RECORD and status == h.IS_TCP:  # the kernel saw no segment: what was sent is known only now
         record, segment_end = record_at(w + W_POOL, number), u64(view + h.VIEW_SEQ) + u64(view + h.VIEW_SIZE)
         if sequence_difference(segment_end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
             put32(record + t.FLOW_CLIENT_NEXT, segment_end)
     return u
+
+
+@shared
+def piece_of(slot, number):  # type: ignore[no-untyped-def]
+    """The ring record of the fragment that came as the `number`th."""
+    return slot + SLOT_RAW + u64(slot + SLOT_PIECES + number * PIECE_BYTES + 16)
 
 
 @shared
@@ -308,8 +301,7 @@ def release_pieces(w, slot):  # type: ignore[no-untyped-def]
     for number in range(PIECE_LIMIT):
         if number >= u64(slot + SLOT_COUNT_OFF):
             break
-        piece = slot + SLOT_PIECES + number * PIECE_BYTES
-        taken &= send_packet(w, slot + SLOT_RAW + u64(piece + 16), 1, FRAGMENT)
+        taken &= send_packet(w, piece_of(slot, number), 1, FRAGMENT)
     return taken
 
 

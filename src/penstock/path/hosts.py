@@ -27,6 +27,12 @@ def identify(w, u, marker):  # type: ignore[no-untyped-def]
 
 
 @shared
+def marker_of(u):  # type: ignore[no-untyped-def]
+    """What tells a request of a TCP flow from the others: where it stands."""
+    return u32(u + UP_SEQ) << 32 | u32(u + UP_ACK)
+
+
+@shared
 def subscriber_of(w, u):  # type: ignore[no-untyped-def]
     """The index of the subscriber behind the packet's client, or -1."""
     return find_subscriber(u64(w + W_SNAPSHOT), u + UP_KEY + FLOW_CLIENT, 0)
@@ -54,7 +60,7 @@ def judge_spans(w, u, p, state):  # type: ignore[no-untyped-def]
 
 
 @shared
-def tell_allowed(w, u, proto, flags, host, host_bytes):  # type: ignore[no-untyped-def]
+def tell_allowed(w, u, marker, proto, flags, host, host_bytes):  # type: ignore[no-untyped-def]
     """Judge a host that is known not to be refused once more, and write its event if somebody wants it.
 
     Returns: 1 when the policy reports it, else 0.
@@ -62,7 +68,6 @@ def tell_allowed(w, u, proto, flags, host, host_bytes):  # type: ignore[no-untyp
     action = judge_host(w, u, host, host_bytes)
     if action == FORWARD and u64(w + W_OPTIONS) & ALL_REQUESTS == 0:
         return 0
-    marker = u32(u + UP_SEQ) << 32 | u32(u + UP_ACK)
     reason = REPORTED if action == REPORT else ALLOWED
     write_event(
         w, u, identify(w, u, marker), proto, action, reason, subscriber_of(w, u), 0,

@@ -22,7 +22,11 @@ W_HELLO, W_FRAME, W_ANSWER, W_MESSAGE = (
 W_NOW_NS, W_OPTIONS, W_SECRET = 216, 224, 232
 # Fragments; room to parse into; where frames go without a wire; a record and a reader's state for what is judged on sight.
 W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
-W_EXPIRE_NS = 368  # when fragments are looked at next
+W_EXPIRE_NS = 368  # when fragments and held datagrams are looked at next
+# QUIC: connections, the cipher's scratch, an opened Initial, what a packet and a hello say, datagrams held.
+W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80, 88, 96, 104, 112, 120
+# At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
+Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 512
@@ -43,11 +47,14 @@ ORDER_BYTES = 64
 
 SIGHT_BYTES = 1024
 
+HELD = -1  # instead of a path reason: the packet waits
+
 # ---- scratch sizes ----------------------------------------------------------------------------------------------------
 FRAME_BYTES = 65536 + 256
+PLAIN_BYTES = 65536 + 64
 ANSWER_BYTES = 8192
 MESSAGE_BYTES = 256
 
 # ---- protocols of events ----------------------------------------------------------------------------------------------
-PROTO_HTTP, PROTO_TLS, PROTO_TCP = 0, 1, 2
-PROTO_NAMES = ("http", "tls", "tcp")
+PROTO_HTTP, PROTO_TLS, PROTO_TCP, PROTO_QUIC = 0, 1, 2, 3
+PROTO_NAMES = ("http", "tls", "tcp", "quic")

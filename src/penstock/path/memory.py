@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
-from penstock.flow import stream
+from penstock.flow import connection, stream
 from penstock.kernel.tables import KEY_BYTES
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
 from penstock.path.fragments import FRAGMENTS_BYTES
+from penstock.path.holds import HOLDS_BYTES
+from penstock.request.initial import CIPHER_BYTES, prepare_cipher
 from penstock.wire.headers import VIEW_BYTES
 
 PAGE_BYTES = 4096
@@ -82,7 +84,13 @@ class WorkerMemory:
         self.set(layout.W_SECRET, secrets.randbits(62))
         self.set(layout.W_CLIENT_FD, layout.NO_WIRE_CLIENT)
         self.set(layout.W_SERVER_FD, layout.NO_WIRE_SERVER)
+        self.set(layout.W_PLAIN, self._place(layout.PLAIN_BYTES))
+        self.set(layout.W_PACKET, self._place(layout.Q_BYTES))
+        self.set(layout.W_HOLDS, self._place(HOLDS_BYTES))
+        self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
+        prepare_cipher(self.word(layout.W_CIPHER))
         self._make_pool(flows_address, stream_count, large_count)
+        self._make_connections()
 
     def _room(self, size: int) -> Any:
         room = np.zeros(size, np.uint8)
@@ -109,6 +117,18 @@ class WorkerMemory:
             free[:] = np.arange(count)[::-1]
             self.set(pool + where, int(free.ctypes.data))
             self.set(pool + number, count)
+
+    def _make_connections(self) -> None:
+        connections = self._room(connection.CONNECTIONS_BYTES).view(np.int64)
+        self.set(layout.W_CONNECTIONS, int(connections.ctypes.data))
+        for where, size in (
+            (connection.HEADS, 8 * connection.HEAD_COUNT),
+            (connection.ENTRIES, connection.CONNECTION_COUNT * connection.ENTRY_BYTES),
+            (connection.STORES, connection.STORE_COUNT * connection.STORE_BYTES),
+            (connection.LARGES, connection.LARGE_COUNT * connection.LARGE_STRIDE),
+        ):
+            connections[where // 8] = self._place(size)
+        connections[connection.SECRET // 8] = secrets.randbits(62)
 
     def set(self, offset: int, value: int) -> None:
         """Store a word of the block."""

@@ -28,7 +28,7 @@ from penstock.kernel.tables import (
     UP_SEQ,
 )
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
-from penstock.path.hosts import identify, subscriber_of
+from penstock.path.hosts import identify, marker_of, subscriber_of
 from penstock.path.layout import (
     PROTO_HTTP,
     PROTO_TLS,
@@ -193,9 +193,8 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
 def refuse_stateless(w, u):  # type: ignore[no-untyped-def]
     """Refuse a request of a flow without a record: both sides are reset."""
     reason = u64(w + UNIT_REASON)
-    marker = u32(u + UP_SEQ) << 32 | u32(u + UP_ACK)
     write_event(
-        w, u, identify(w, u, marker), u64(w + UNIT_PROTO), u64(w + W_JUDGED + OUT_WOULD), reason, subscriber_of(w, u),
+        w, u, identify(w, u, marker_of(u)), u64(w + UNIT_PROTO), u64(w + W_JUDGED + OUT_WOULD), reason, subscriber_of(w, u),
         u64(w + UNIT_DETAIL), EVENT_IS_REQUEST | EVENT_RESET, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
     )  # fmt: skip
     send_reset(w, u, 1, u32(u + UP_SEQ), u32(u + UP_ACK))

@@ -10,9 +10,11 @@ from numba import types
 
 from penstock.compile.memory import INT, be16, move, put8, put16, put32, put64, putbe16, shared, u8, u32, u64
 from penstock.kernel.tables import (
+    FLOW_PROTOCOL,
     UP_GSO_SIZE,
     UP_HEAD,
     UP_IS_IPV6,
+    UP_KEY,
     UP_L3,
     UP_L4,
     UP_LENGTH,
@@ -23,14 +25,14 @@ from penstock.kernel.tables import (
     UP_VLAN_TCI,
 )
 from penstock.path.layout import NO_WIRE_CLIENT, W_CAPTURE, W_CLIENT_FD, W_FRAME, W_MESSAGE, W_SERVER_FD
-from penstock.wire.checksum import BARE, update16, verify_tcp
-from penstock.wire.headers import URG
+from penstock.wire.checksum import BARE, TCP_CHECK_OFF, UDP_CHECK_OFF, update16, verify_tcp, verify_udp
+from penstock.wire.headers import PROTOCOL_UDP, URG
 
 _sendmsg = types.ExternalFunction("sendmsg", INT(types.intc, INT, types.intc))
 
-NEEDS_CHECKSUM, GSO_TCPV4, GSO_TCPV6, GSO_ECN = 1, 1, 4, 0x80
+NEEDS_CHECKSUM, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_ECN = 1, 1, 4, 5, 0x80
 CWR = 0x80
-TCP_CHECKSUM, TCP_URGENT = 16, 18
+TCP_URGENT = 18
 VNET_BYTES, ADDRESSES_BYTES, TAG_BYTES = 10, 12, 4
 FRAGMENT = -1  # no checksum of its own
 DONT_WAIT, NO_SIGNAL = 0x40, 0x4000
@@ -94,22 +96,39 @@ def _clear_urgent(w, u):  # type: ignore[no-untyped-def]
     packet, size = u64(w + W_FRAME), u32(u + UP_LENGTH)
     move(packet, u + UP_HEAD, size)
     l4 = packet + u32(u + UP_L4)
-    flags, urgent, checksum = be16(l4 + 12), be16(l4 + TCP_URGENT), be16(l4 + TCP_CHECKSUM)
+    flags, urgent, checksum = be16(l4 + 12), be16(l4 + TCP_URGENT), be16(l4 + TCP_CHECK_OFF)
     put8(l4 + 13, u8(l4 + 13) & ~URG)
     putbe16(l4 + TCP_URGENT, 0)
     if u32(u + UP_GSO_SIZE) == 0 and checksum_of(u) != BARE:
-        putbe16(l4 + TCP_CHECKSUM, update16(update16(checksum, flags, flags & ~URG), urgent, 0))
+        putbe16(l4 + TCP_CHECK_OFF, update16(update16(checksum, flags, flags & ~URG), urgent, 0))
     return packet
 
 
 @shared
 def checksum_of(u):  # type: ignore[no-untyped-def]
-    """RIGHT, BARE or WRONG: the TCP checksum of the packet. A super-packet's is partial by definition."""
+    """RIGHT, BARE or WRONG: the TCP or UDP checksum of the packet. A super-packet's is partial by definition."""
     if u32(u + UP_GSO_SIZE):
         return BARE
     packet, l4 = u + UP_HEAD, u32(u + UP_L4)
     l3 = packet + u32(u + UP_L3)
-    return verify_tcp(l3, packet + l4, u32(u + UP_PAYLOAD) + u32(u + UP_PAYLOAD_BYTES) - l4, u32(u + UP_IS_IPV6))
+    length = u32(u + UP_PAYLOAD) + u32(u + UP_PAYLOAD_BYTES) - l4
+    if is_udp(u):
+        return verify_udp(l3, packet + l4, length, u32(u + UP_IS_IPV6))
+    return verify_tcp(l3, packet + l4, length, u32(u + UP_IS_IPV6))
+
+
+@shared
+def is_udp(u):  # type: ignore[no-untyped-def]
+    """Is the packet at hand a UDP datagram?"""
+    return u8(u + UP_KEY + FLOW_PROTOCOL) == PROTOCOL_UDP
+
+
+@shared
+def _gso_kind(u):  # type: ignore[no-untyped-def]
+    """What kind of super-packet this is, as virtio-net names it."""
+    if is_udp(u):
+        return GSO_UDP_L4
+    return GSO_TCPV6 if u32(u + UP_IS_IPV6) else GSO_TCPV4
 
 
 @shared
@@ -122,19 +141,18 @@ def send_packet(w, u, to_server, checksum):  # type: ignore[no-untyped-def]
     l4, gso_size, tag = u32(u + UP_L4), u32(u + UP_GSO_SIZE), vlan_tag_of(u)
     put64(vnet, 0)
     put16(vnet + 8, 0)
-    flags = 0 if checksum == FRAGMENT else u8(packet + l4 + 13)
+    flags = 0 if checksum == FRAGMENT or is_udp(u) else u8(packet + l4 + 13)
     if flags & URG:
         packet = _clear_urgent(w, u)
     if checksum == BARE:
         shift = TAG_BYTES if tag else 0
         put8(vnet, NEEDS_CHECKSUM)
         if gso_size:
-            kind = GSO_TCPV6 if u32(u + UP_IS_IPV6) else GSO_TCPV4
-            put8(vnet + 1, kind | GSO_ECN if flags & CWR else kind)
+            put8(vnet + 1, _gso_kind(u) | GSO_ECN if flags & CWR else _gso_kind(u))
             put16(vnet + 2, u32(u + UP_PAYLOAD) + shift)
             put16(vnet + 4, gso_size)
         put16(vnet + 6, l4 + shift)
-        put16(vnet + 8, TCP_CHECKSUM)
+        put16(vnet + 8, UDP_CHECK_OFF if is_udp(u) else TCP_CHECK_OFF)
     count = _add_iovec(w, 0, vnet, VNET_BYTES)
     if tag:
         place = u64(w + W_MESSAGE) + TAG

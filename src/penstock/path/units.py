@@ -7,7 +7,8 @@ What comes next in a flow is its *mode*, kept in the record:
     START ──hello──► TLS ──second hello──► TLS ──handshake or application data──► settling, then free
       │ └─request──► HTTP ◄──────────────────────────────────────────┐
       │               │ Content-Length (POST, PUT, PATCH): F = J + n │
-      │               ├─► SKIM (a body that some servers read as a request) ──┤
+      │               ├─► SKIM (a body that some servers read as a request) ──► GLUED: as HTTP, but the next body is
+      │               │                        skimmed too: to those servers its method is another, `{}POST` ────┤
       │               ├─► CHUNKS (chunk header, chunk, ...) ────────────┘
       │               └─Upgrade, CONNECT──► TRY (each segment may begin a request)
       └─neither──► settling, then free
@@ -15,12 +16,12 @@ What comes next in a flow is its *mode*, kept in the record:
 RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 """
 
-from penstock.compile.memory import put16, put64, shared, u8, u16, u32, u64
+from penstock.compile.memory import put16, put64, shared, u8, u16, u64
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import FLOW_LEFT, FLOW_MODE, UP_ACK, UP_SEQ
+from penstock.kernel.tables import FLOW_LEFT, FLOW_MODE
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, judge_host, judge_spans, subscriber_of, tell_allowed
+from penstock.path.hosts import identify, judge_host, judge_spans, marker_of, subscriber_of, tell_allowed
 from penstock.path.layout import (
     PROTO_HTTP,
     PROTO_TCP,
@@ -48,7 +49,7 @@ from penstock.request.chunked import CHUNK_BYTES, CHUNK_HEADER_END, read_chunk
 from penstock.request.http import read_request
 from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
-MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY = range(7)
+MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED = range(8)
 WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
 TLS_HEADER_BYTES = 5
@@ -71,9 +72,8 @@ def refuse_ambiguous(w, u, proto, detail, p):  # type: ignore[no-untyped-def]
         return refuse(w, r.AMBIGUOUS, proto, detail, p, 0)
     put64(w + W_JUDGED + OUT_CATEGORY, -1)
     put64(w + W_JUDGED + OUT_SERVICE, -1)
-    marker = u32(u + UP_SEQ) << 32 | u32(u + UP_ACK)
     write_event(
-        w, u, identify(w, u, marker), proto, REPORT, r.AMBIGUOUS, subscriber_of(w, u), detail, EVENT_IS_REQUEST, p, 0
+        w, u, identify(w, u, marker_of(u)), proto, REPORT, r.AMBIGUOUS, subscriber_of(w, u), detail, EVENT_IS_REQUEST, p, 0
     )  # fmt: skip
     return FREES
 
@@ -110,7 +110,7 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     if judge_host(w, u, host, host_bytes) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
     flags = EVENT_HAS_ECH if u64(state + tls.FLAGS) & tls.HAS_ECH else 0
-    reported = tell_allowed(w, u, PROTO_TLS, flags, host, host_bytes)
+    reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, flags, host, host_bytes)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
     put64(record + FLOW_LEFT, early)
@@ -153,7 +153,7 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
             break
         span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
         size = u64(span + hs.SPAN_BYTES) if count else 0
-        reported |= tell_allowed(w, u, PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), size)
+        reported |= tell_allowed(w, u, marker_of(u), PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), size)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     put64(w + UNIT_ALLOWED, u64(w + UNIT_ALLOWED) + 1)
     method = state + hs.METHOD_SPAN
@@ -167,7 +167,7 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
         mode = MODE_TRY
     elif kind == hs.BODY_CHUNKED:
         mode = MODE_CHUNK_FIRST
-    elif length and flags & hs.BODY_TRUSTED == 0:
+    elif length and (flags & hs.BODY_TRUSTED == 0 or u16(record + FLOW_MODE) == MODE_GLUED):
         mode, left, length = MODE_SKIM, length, 0
     elif length > BODY_LIMIT:
         left, length = length - BODY_LIMIT, BODY_LIMIT
@@ -210,7 +210,7 @@ def skim_body(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     if status != NOT_MINE:
         return refuse_ambiguous(w, u, PROTO_HTTP, hs.BAD_REQUEST_LINE, p)
     body = min(left, BODY_LIMIT)
-    put16(record + FLOW_MODE, MODE_HTTP)
+    put16(record + FLOW_MODE, MODE_GLUED)
     put64(record + FLOW_LEFT, left - body)
     put64(w + UNIT_REASON, r.BODY_READ)
     seen = min(size, body)  # what proved it: fixed until acknowledged, unlike the body of a method that has one
@@ -269,7 +269,7 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """
     mode = u16(record + FLOW_MODE)
     left = u64(record + FLOW_LEFT)
-    if mode == MODE_HTTP and left:
+    if (mode == MODE_HTTP or mode == MODE_GLUED) and left:
         body = min(left, BODY_LIMIT)
         put64(record + FLOW_LEFT, left - body)
         put64(w + UNIT_REASON, r.BODY_READ)
@@ -280,7 +280,7 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
         if is_tls(p):
             return read_tls_hello(w, u, record, p, end, state)
         return read_http(w, u, record, p, end, eof, state)
-    if mode == MODE_HTTP:
+    if mode == MODE_HTTP or mode == MODE_GLUED:
         outcome = read_http(w, u, record, p, end, eof, state)
         if outcome == FREES and eof and is_blank(p, end):
             return advance(w, end - p, 0)  # empty lines behind the last request

@@ -25,14 +25,15 @@ from penstock.flow.stream import POOL_NOW_MS, record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
-from penstock.path.fragments import HELD, expire_fragments
 from penstock.path.layout import (
+    HELD,
     ORDER_GENERATION,
     ORDER_NAMES,
     ORDER_SNAPSHOT,
     ORDER_STOP,
     ORDER_TAKEN,
     W_COUNTERS,
+    W_EXPIRE_NS,
     W_HISTOGRAM,
     W_NAMES,
     W_NOW_NS,
@@ -44,7 +45,7 @@ from penstock.path.layout import (
     W_RING_MASK,
     W_SNAPSHOT,
 )
-from penstock.path.step import step
+from penstock.path.step import expire_held, step
 from penstock.wire.headers import is_same_key
 
 _poll = types.ExternalFunction("poll", types.intc(INT, INT, types.intc))
@@ -55,6 +56,7 @@ PAGE_BYTES = 4096
 RING_PRODUCER, RING_DATA = PAGE_BYTES, 2 * PAGE_BYTES
 BUSY_BIT, DISCARD_BIT = 1 << 31, 1 << 30
 CLOCK_MONOTONIC, POLLIN = 1, 1
+EXPIRE_NS = 10_000_000  # between two looks for what was held for too long
 SLEEP_MS = 20  # a fifth of the stale limit: a sleeping worker's pulse is never mistaken for a dead one's
 SPIN_TURNS = (
     200  # looks at an empty ring before sleeping, well under a microsecond: longer ones cost others their processor
@@ -158,7 +160,9 @@ def serve(w):  # type: ignore[no-untyped-def]
         put64(w + W_NOW_NS, now_ns)
         put64(w + W_POOL + POOL_NOW_MS, now_ns >> 20)
         release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, now_ns)
-        expire_fragments(w, now_ns)
+        if now_ns >= u64(w + W_EXPIRE_NS):
+            put64(w + W_EXPIRE_NS, now_ns + EXPIRE_NS)
+            expire_held(w, now_ns)
         if drain(w, now_ns, room) == 0:
             sleep(w, room)
         turns += 1

@@ -23,6 +23,7 @@ SUBSCRIBERS_OFF = 88
 TEMPLATES_OFF = 96
 METADATA_OFF = 104
 METADATA_BYTES = 112
+QUIC_VERSIONS_PASS = 120  # 1: QUIC in a version that is not read passes unjudged
 HEAD_BYTES = 128
 
 # One subscriber, by index.

@@ -1,4 +1,4 @@
-"""The Internet checksum: sums, the TCP pseudo-header, full and partial checksums.
+"""The Internet checksum: sums, the pseudo-header of TCP and UDP, full and partial checksums.
 
     segment:  [ ports | seq | ack | off flags window | CHECK urgent | options | payload ]
     CHECK  =  ~fold(pseudo-header + segment with CHECK = 0)    a full checksum, on every wire
@@ -9,11 +9,11 @@ endian); sums of even-sized pieces add up; `fold` makes the wire's 16-bit number
 packet is to be repaired (never: a WRONG one is dropped by the caller), and the final address of an IPv6 routing header
 (such a segment is summed with the address in its header, so it is WRONG).
 
-RFC 1071 (the sum), RFC 1624 (update), RFC 9293 3.1 and RFC 8200 8.1 (pseudo-headers), RFC 791 3.1 (IPv4 header).
+RFC 1071 (the sum), RFC 1624 (update), RFC 9293 3.1, RFC 768 and RFC 8200 8.1 (pseudo-headers), RFC 791 3.1 (IPv4 header).
 """
 
 from penstock.compile.memory import be16, putbe16, shared, shr, u8, u16, u32, u64
-from penstock.wire.headers import PROTOCOL_TCP
+from penstock.wire.headers import PROTOCOL_TCP, PROTOCOL_UDP
 
 RIGHT = 0  # the full checksum holds
 BARE = 1  # the field is the bare pseudo-header sum: a partial checksum, to be completed before it is sent
@@ -22,6 +22,7 @@ WRONG = 2  # neither: no receiver would take it
 LOW_32_BITS = 0xFFFFFFFF
 LOW_16_BITS = 0xFFFF
 TCP_CHECK_OFF = 16
+UDP_CHECK_OFF = 6
 IPV4_CHECK_OFF = 10
 IPV4_ADDRESSES_OFF = 12
 IPV4_ADDRESSES_BYTES = 8
@@ -118,6 +119,37 @@ def verify_tcp(l3, l4, length, is_ipv6):  # type: ignore[no-untyped-def]
     if fold(sum_bytes(l4, length, pseudo)) == LOW_16_BITS:
         return RIGHT
     return WRONG
+
+
+@shared
+def verify_udp(l3, l4, length, is_ipv6):  # type: ignore[no-untyped-def]
+    """Would a receiver take this datagram? Over IPv4 a checksum of 0 says that there is none; over IPv6 it is wrong.
+
+    Reads: the addresses at `l3`, [l4, l4 + length), length at least 8. Writes: nothing. Returns: RIGHT, BARE or WRONG.
+    Bounds: those of `sum_bytes`. Source: RFC 768, RFC 8200 8.1.
+    """
+    checksum = be16(l4 + UDP_CHECK_OFF)
+    if checksum == 0:
+        return WRONG if is_ipv6 else RIGHT
+    pseudo = pseudo_sum(l3, is_ipv6, PROTOCOL_UDP, length)
+    if checksum == fold(pseudo):
+        return BARE
+    if fold(sum_bytes(l4, length, pseudo)) == LOW_16_BITS:
+        return RIGHT
+    return WRONG
+
+
+@shared
+def write_udp_checksum(l3, l4, length, is_ipv6):  # type: ignore[no-untyped-def]
+    """Write the full checksum of a datagram that we author; one that comes out as 0 is written as 0xFFFF.
+
+    Reads: the addresses at `l3`, [l4, l4 + length). Writes: the checksum field. Returns: the checksum. Bounds: those of
+    `sum_bytes`. Source: RFC 768.
+    """
+    putbe16(l4 + UDP_CHECK_OFF, 0)
+    checksum = fold(sum_bytes(l4, length, pseudo_sum(l3, is_ipv6, PROTOCOL_UDP, length))) ^ LOW_16_BITS
+    putbe16(l4 + UDP_CHECK_OFF, checksum if checksum else LOW_16_BITS)
+    return checksum
 
 
 @shared

@@ -1,9 +1,9 @@
-"""The one walk from a frame to its TCP segment, compiled for kernel and process alike.
+"""The one walk from a frame to its TCP segment or UDP datagram, compiled for kernel and process alike.
 
-    Ethernet (14) | up to two VLAN tags (4 each) | IPv4 with options, or IPv6 with extension headers | TCP
+    Ethernet (14) | up to two VLAN tags (4 each) | IPv4 with options, or IPv6 with extension headers | TCP or UDP
 
 Knows where each header stands; knows nothing of flows or policy. It refuses to guess: what it cannot place is named so.
-RFC 894, IEEE 802.1Q/802.1ad, RFC 791, RFC 8200, RFC 9293.
+RFC 894, IEEE 802.1Q/802.1ad, RFC 791, RFC 8200, RFC 9293, RFC 768.
 """
 
 from penstock.compile.memory import be16, be32, put32, put64, shared, shr, u8, u32, u64, within
@@ -15,7 +15,7 @@ from penstock.kernel.tables import (
 )
 
 # What parse_packet found.
-IS_TCP, IS_FRAGMENT, IS_OTHER, IS_FOREIGN, IS_TRUNCATED, IS_MALFORMED, IS_DEEP = range(7)
+IS_TCP, IS_FRAGMENT, IS_OTHER, IS_FOREIGN, IS_TRUNCATED, IS_MALFORMED, IS_DEEP, IS_UDP = range(8)
 
 # The view: where things are in the packet, and what the segment says; one 64-bit word each.
 VIEW_L3, VIEW_L4, VIEW_PAYLOAD, VIEW_SIZE = 0, 8, 16, 24
@@ -26,7 +26,9 @@ VIEW_BYTES = 112
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, ETHERTYPE_QINQ = 0x0800, 0x86DD, 0x8100, 0x88A8
-PROTOCOL_TCP, PROTOCOL_FRAGMENT, PROTOCOL_AH = 6, 44, 51
+PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_FRAGMENT, PROTOCOL_AH = 6, 17, 44, 51
+PROTOCOL_SHIFT = 24  # of the protocol in the word of the scope
+UDP_BYTES = 8
 VLAN_LIMIT = 2
 EXTENSION_LIMIT = 8  # RFC 8200 names seven, one of them (destination options) twice
 HEADERS_LIMIT = 1024  # bytes of frame before the TCP header; real ones stay under 200
@@ -42,14 +44,15 @@ def blur(value, zero, mask):  # type: ignore[no-untyped-def]
 
 @shared
 def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-untyped-def]
-    """Find the TCP segment of the Ethernet frame in [data, end).
+    """Find the TCP segment or UDP datagram of the Ethernet frame in [data, end).
 
     Reads: the frame; `client_side` is 1 when it came from the subscribers; `zero` is 0 (see `blur`).
-    Writes: view; key: the flow key with the subscriber's side as client (addresses for all IP packets, ports for TCP).
-    Returns: IS_TCP; IS_FRAGMENT (addresses and protocol known); IS_OTHER (IP, not TCP); IS_FOREIGN (not IP);
-        IS_TRUNCATED (a header reaches past `end`); IS_MALFORMED; IS_DEEP (over EXTENSION_LIMIT headers).
+    Writes: view; key: the flow key with the subscriber's side as client (addresses for all IP packets; ports and protocol
+        for TCP and UDP).
+    Returns: IS_TCP; IS_UDP; IS_FRAGMENT (addresses and protocol known); IS_OTHER (another IP protocol); IS_FOREIGN (no
+        IP); IS_TRUNCATED (a header reaches past `end`); IS_MALFORMED; IS_DEEP (over EXTENSION_LIMIT headers).
     Bounds: VLAN_LIMIT tags, EXTENSION_LIMIT extension headers.
-    Source: RFC 791 3.1, RFC 8200 3-4, RFC 9293 3.1.
+    Source: RFC 791 3.1, RFC 8200 3-4, RFC 9293 3.1, RFC 768; RFC 2675 4 for a UDP length of 0.
     """
     if not within(data, 14, end):
         return IS_TRUNCATED
@@ -133,31 +136,43 @@ def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-un
         put64(view + VIEW_PROTOCOL, protocol)
     else:
         return IS_FOREIGN
-    if protocol != PROTOCOL_TCP:
+    if protocol != PROTOCOL_TCP and protocol != PROTOCOL_UDP:
         return IS_OTHER
     if l4 > HEADERS_LIMIT:
         return IS_DEEP
     l4 = blur(l4, zero, 4095)
     head = data + l4
-    if not within(head, 20, end):
+    if not within(head, UDP_BYTES, end):
         return IS_TRUNCATED
-    payload = l4 + ((u8(head + 12) >> 4) << 2)
-    if u8(head + 12) >> 4 < 5 or payload > stop:
-        return IS_MALFORMED
     if client_side:
         put32(key + FLOW_PORTS, be32(head))
         put64(view + VIEW_SERVER_PORT, be16(head + 2))
     else:
         put32(key + FLOW_PORTS, be16(head + 2) << 16 | be16(head))
         put64(view + VIEW_SERVER_PORT, be16(head))
+    put32(key + FLOW_SCOPE, protocol << PROTOCOL_SHIFT)
     put64(view + VIEW_L4, l4)
+    put64(view + VIEW_TTL, ttl)
+    put64(view + VIEW_IS_IPV6, is_ipv6)
+    if protocol == PROTOCOL_UDP:
+        size = be16(head + 4)
+        if size == 0 and is_ipv6:
+            size = stop - l4  # Linux takes it for a jumbogram's, of any size
+        if size < UDP_BYTES or l4 + size > stop:
+            return IS_MALFORMED
+        put64(view + VIEW_PAYLOAD, l4 + UDP_BYTES)
+        put64(view + VIEW_SIZE, size - UDP_BYTES)
+        return IS_UDP
+    if not within(head, 20, end):
+        return IS_TRUNCATED
+    payload = l4 + ((u8(head + 12) >> 4) << 2)
+    if u8(head + 12) >> 4 < 5 or payload > stop:
+        return IS_MALFORMED
     put64(view + VIEW_PAYLOAD, payload)
     put64(view + VIEW_SIZE, stop - payload)
     put64(view + VIEW_SEQ, be32(head + 4))
     put64(view + VIEW_ACK, be32(head + 8))
     put64(view + VIEW_FLAGS, u8(head + 13))
-    put64(view + VIEW_TTL, ttl)
-    put64(view + VIEW_IS_IPV6, is_ipv6)
     return IS_TCP
 
 

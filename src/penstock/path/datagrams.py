@@ -1,0 +1,205 @@
+"""UDP datagrams of protected subscribers: QUIC is judged, everything else sets its flow free.
+
+    packet ─► datagrams (a super-packet holds many) ─► packets in each ─► Initial: initials.py
+                                                                         0-RTT: as its connection
+                                                                         a version that is not read: told which are
+                                                                         anything else: passes
+
+The gravest of what the parts say holds for the whole. RFC 9000 12.2 (coalesced packets), 6 (versions), 17.2.
+"""
+
+from penstock.answer.quic import write_version_negotiation
+from penstock.compile.memory import put64, shared, u8, u32, u64
+from penstock.flow.connection import (
+    E_PORTS,
+    E_STATE,
+    E_TIMES,
+    JUDGED,
+    NOW_MS,
+    PAIR_LIMIT,
+    READING,
+    REFUSED,
+    find_connection,
+    is_of_pair,
+    make_connection,
+    newest_of,
+    previous_of,
+)
+from penstock.flow.record import FREED, pack_word
+from penstock.flow.stream import POOL_NOW_MS
+from penstock.kernel import reasons as r
+from penstock.kernel import tables as t
+from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
+from penstock.path.events import EVENT_IS_REQUEST, write_event
+from penstock.path.hosts import identify, subscriber_of
+from penstock.path.initials import TIMES_LIMIT, derive_own, open_connection, send_payload, take_initial
+from penstock.path.layout import (
+    HELD,
+    PROTO_QUIC,
+    Q_SEALED,
+    W_CONNECTIONS,
+    W_HOLDER,
+    W_JUDGED,
+    W_PACKET,
+    W_POOL,
+    W_SNAPSHOT,
+)
+from penstock.policy.actions import BLOCK
+from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
+from penstock.policy.layout import QUIC_VERSIONS_PASS, REPORT_ONLY
+from penstock.request import quic
+from penstock.request.status import COMPLETE, NOT_MINE
+from penstock.wire.checksum import WRONG
+from penstock.wire.quic import is_quic_version
+
+PACKETS_LIMIT = 32  # coalesced in one datagram
+DATAGRAMS_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
+NOTHING = 0  # instead of a reason: no packet so far
+
+
+@shared
+def _graver(a, b):  # type: ignore[no-untyped-def]
+    """Which of two reasons holds for both: withheld before held before passed."""
+    if a >= r.BLOCKED:
+        return a
+    if b >= r.BLOCKED:
+        return b
+    if a == HELD or b == HELD:
+        return HELD
+    return b if a == NOTHING or a == r.JUDGED_CONNECTION or a == r.NOT_A_REQUEST else a
+
+
+@shared
+def _tell_version(w, u, version):  # type: ignore[no-untyped-def]
+    """Report a connection in a version that is not read."""
+    put64(w + W_JUDGED + OUT_CATEGORY, -1)
+    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    write_event(
+        w, u, identify(w, u, version), PROTO_QUIC, BLOCK, r.UNREAD_VERSION, subscriber_of(w, u), version,
+        EVENT_IS_REQUEST, u, 0,
+    )  # fmt: skip
+    return 0
+
+
+@shared
+def _take_foreign(w, u, p, packet):  # type: ignore[no-untyped-def]
+    """A long header packet of a version that is not read. Returns: a path reason."""
+    if u64(u64(w + W_SNAPSHOT) + QUIC_VERSIONS_PASS) or u64(u64(w + W_SNAPSHOT) + REPORT_ONLY):
+        return r.ON_SIGHT
+    c, scratch, version = u64(w + W_CONNECTIONS), u64(w + W_PACKET), u64(packet + quic.PACKET_VERSION)
+    dcid, dcid_bytes = u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES)
+    scid, scid_bytes = u64(packet + quic.SCID), u64(packet + quic.SCID_BYTES)
+    if dcid_bytes > quic.CID_LIMIT or scid_bytes > quic.CID_LIMIT:
+        return r.UNREAD_VERSION
+    entry = find_connection(c, u, dcid, dcid_bytes)
+    if entry == 0:
+        entry = make_connection(c, u, version, dcid, dcid_bytes, scid, scid_bytes)
+    if entry <= 0:
+        return r.CONNECTION_FULL
+    if u64(entry + E_STATE) == READING:
+        put64(entry + E_STATE, REFUSED)
+        _tell_version(w, u, version)
+    times = u64(entry + E_TIMES)
+    if times < TIMES_LIMIT:
+        put64(entry + E_TIMES, times + 1)
+        size = write_version_negotiation(scratch + Q_SEALED, u8(p), scid, scid_bytes, dcid, dcid_bytes)
+        send_payload(w, u, scratch + Q_SEALED, size)
+    return r.UNREAD_VERSION
+
+
+@shared
+def _find_likely(c, u):  # type: ignore[no-untyped-def]
+    """The newest connection of the packet's own flow, or 0. Bounds: PAIR_LIMIT."""
+    entry = newest_of(c, u)
+    for _ in range(PAIR_LIMIT):
+        if entry == 0:
+            return 0
+        if u64(entry + E_PORTS) == u64(u + UP_KEY + FLOW_PORTS) and is_of_pair(entry, u):
+            return entry
+        entry = previous_of(c, entry)
+    return 0
+
+
+@shared
+def _take_zero_rtt(w, u, packet):  # type: ignore[no-untyped-def]
+    """A 0-RTT packet: as its connection. One that comes before its hello waits for it."""
+    c = u64(w + W_CONNECTIONS)
+    entry = find_connection(c, u, u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES))
+    if entry == 0:
+        entry = _find_likely(c, u)
+    if entry == 0:
+        entry = open_connection(w, u, packet, derive_own(w, packet))
+    if entry <= 0:
+        return r.CONNECTION_FULL
+    if u64(entry + E_STATE) == REFUSED:
+        return r.REFUSED_CLIENT
+    if u64(entry + E_STATE) == JUDGED:
+        return r.JUDGED_CONNECTION
+    put64(w + W_HOLDER, entry)
+    return HELD
+
+
+@shared
+def _take_packet(w, u, p, end, is_first, packet):  # type: ignore[no-untyped-def]
+    """One packet of a datagram [.., end). Writes: PACKET_END. Returns: a path reason or HELD; NOTHING when what stands here
+    is no packet that matters."""
+    put64(packet + quic.PACKET_END, end)
+    status = quic.parse_packet(p, end, packet)
+    version = u64(packet + quic.PACKET_VERSION)
+    if status == NOT_MINE:
+        if version and is_first and (is_quic_version(version) or quic.is_foreign_initial(p, end, packet)):
+            return _take_foreign(w, u, p, packet)
+        return r.NOT_A_REQUEST if is_first else NOTHING
+    if status != COMPLETE:
+        put64(packet + quic.PACKET_END, end)
+        return r.ON_SIGHT if is_first else NOTHING
+    kind = u64(packet + quic.PACKET_TYPE)
+    if kind == quic.INITIAL:
+        return take_initial(w, u, p, packet)
+    if kind == quic.ZERO_RTT:
+        return _take_zero_rtt(w, u, packet)
+    entry = find_connection(u64(w + W_CONNECTIONS), u, u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES))
+    if entry > 0 and u64(entry + E_STATE) == REFUSED:
+        return r.REFUSED_CLIENT
+    return r.JUDGED_CONNECTION if entry > 0 else r.ON_SIGHT
+
+
+@shared
+def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
+    """One datagram, packet by packet. Returns: a path reason, or HELD. Bounds: PACKETS_LIMIT."""
+    packet, at, reason = u64(w + W_PACKET), p, NOTHING
+    for number in range(PACKETS_LIMIT):
+        if at >= end:
+            return reason if number else r.NOT_A_REQUEST
+        reason = _graver(reason, _take_packet(w, u, at, end, number == 0, packet))
+        at = u64(packet + quic.PACKET_END)
+    return reason if at >= end else r.BAD_INITIAL  # no honest client sends so many
+
+
+@shared
+def take_datagram(w, u, record, checksum):  # type: ignore[no-untyped-def]
+    """A UDP packet of a protected subscriber, which may be a super-packet.
+
+    Reads: record: the flow's record, or 0; checksum: what `checksum_of` said.
+    Writes: the record's state; W_HOLDER. Returns: a path reason; HELD: for the connection in W_HOLDER, to be held.
+    Bounds: DATAGRAMS_LIMIT datagrams of PACKETS_LIMIT packets.
+    """
+    if checksum == WRONG:
+        return r.BAD_CHECKSUM
+    put64(u64(w + W_CONNECTIONS) + NOW_MS, u64(w + W_POOL + POOL_NOW_MS))
+    at = u + UP_HEAD + u32(u + UP_PAYLOAD)
+    end, step, reason = at + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_GSO_SIZE), NOTHING
+    if step == 0:
+        step = max(end - at, 1)
+    if end - at > step * DATAGRAMS_LIMIT:
+        return r.OUT_OF_WINDOW
+    for number in range(DATAGRAMS_LIMIT):
+        if at >= end and number:
+            break
+        reason = _graver(reason, _take_one(w, u, at, min(at + step, end)))
+        at += step
+    if reason == HELD and u64(u64(w + W_HOLDER) + E_STATE) == JUDGED:
+        reason = r.ALLOWED  # the rest of its hello came in the same packet
+    if record and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:
+        put64(record + t.FLOW_WORD, pack_word(FREED, 0, 0))
+    return reason

@@ -1,0 +1,26 @@
+"""The way on of a client's packet: as it came, or as the pieces in which it came."""
+
+from penstock.compile.memory import shared, u32, u64
+from penstock.kernel import reasons as r
+from penstock.kernel import tables as t
+from penstock.path.fragments import IS_WHOLE, release_pieces, slot_of
+from penstock.path.layout import TRUST_CHECKSUMS, W_OPTIONS
+from penstock.path.send import checksum_of, send_packet
+from penstock.wire.checksum import RIGHT, WRONG
+
+
+@shared
+def release(w, u, checksum, reason):  # type: ignore[no-untyped-def]
+    """Send the client's packet on. Returns: its reason."""
+    if u32(u + t.UP_IS_PEEK) == IS_WHOLE:
+        return reason if release_pieces(w, slot_of(w, u)) else r.ANSWER_FAILED
+    return reason if send_packet(w, u, 1, checksum) else r.ANSWER_FAILED
+
+
+@shared
+def read_checksum(w, u):  # type: ignore[no-untyped-def]
+    """What the packet's checksum is; RIGHT where it is not to be verified (captures)."""
+    checksum = checksum_of(u)
+    if checksum == WRONG and u64(w + W_OPTIONS) & TRUST_CHECKSUMS:
+        return RIGHT
+    return checksum
