@@ -40,6 +40,7 @@ class Replay:
     def __init__(self, snapshot: Snapshot, verify_checksums: bool) -> None:
         options = ALL_REQUESTS | (0 if verify_checksums else TRUST_CHECKSUMS)
         self.path = NativePath(CAPACITY, options, stream_count=4096, large_count=64)
+        self.path.set_epoch(3)  # what began before the capture is no evasion
         self.path.set_snapshot(snapshot.address, snapshot.names_address)
         self.path.set_protection(EVERYBODY)
         self.snapshot = snapshot

@@ -84,6 +84,7 @@ class Pool:
     def take(self, number: int, birth: int, base: int) -> int:
         """The address of a stream for this flow, or 0."""
         index = compiled(s.take_stream)(self.pool, number, birth, base)
+        self.record(number)[t.FLOW_STREAM : t.FLOW_STREAM + 4].view(np.uint32)[0] = index
         return compiled(s.find_stream)(self.pool, index, number, birth)
 
     def put(self, stream: int, offset: int, data: bytes) -> int:

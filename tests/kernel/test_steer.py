@@ -215,6 +215,7 @@ def test_a_syn_ack_that_answers_no_syn_changes_nothing(box: Box) -> None:
 def test_ports_used_again_make_a_new_record(box: Box) -> None:
     talk = begin(box).open()
     talk.client(GET)
+    talk.server(b"x")
     again = Conversation(box, talk.flow, 5_000_000, 6_000_000).open()
     assert again.word() == (0, 0, 0)
     assert name_of(again.client(GET)) == "allowed"

@@ -148,10 +148,30 @@ def test_every_initial_has_keys_of_its_own(box: Box) -> None:
 def test_what_no_key_opens_settles_nothing(box: Box) -> None:
     talk = Talk(box, client="10.1.7.7")
     junk = initial(talk.dcid, crypto(0, hello("bad.test")), key_cid=b"somebody")
-    assert name_of(talk.client(junk)) == "undecryptable"
+    assert name_of(talk.client(junk)) == "unsealed"
     assert name_of(talk.client(b"not free yet")) == "not_a_request"
     assert name_of(talk.initial(crypto(0, hello("good.test")))) == "allowed"
     assert name_of(talk.client(junk)) == "unsealed"
+
+
+def test_a_subscriber_may_be_a_server(box: Box) -> None:
+    talk = Talk(box)
+    asked = initial(b"remote-1", crypto(0, hello("home.test")), scid=b"remote")
+    content = datagram(talk.flow, asked, TO_CLIENT)
+    assert passed(content, TO_CLIENT, box.take(content, TO_CLIENT)) == [content]
+    assert name_of(talk.client(initial(b"remote", ACK_FRAME, key_cid=b"remote-1", side=SERVER))) == "undecryptable"
+    assert name_of(talk.client(bytes([0x41]) + bytes(60))) == "free"
+    assert name_of(talk.initial(crypto(0, hello("bad.test")))) == "blocked"
+
+
+def test_what_began_before_us_goes_on() -> None:
+    box = Box()
+    talk, late = Talk(box), initial(b"server-1", ACK_FRAME, number=3, key_cid=b"long-ago")
+    assert name_of(talk.client(late)) == "unsealed"
+    box.path.set_epoch(3)
+    assert name_of(talk.client(late)) == "undecryptable"
+    box.now_ns += 70_000_000_000
+    assert name_of(talk.client(late)) == "unsealed"
 
 
 def test_coalesced_packets_and_trailing_bytes(box: Box) -> None:

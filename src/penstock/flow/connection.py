@@ -31,7 +31,7 @@ CONNECTIONS_BYTES = 72
 
 HEAD_COUNT = 1 << 14
 CONNECTION_COUNT = 1 << 15  # per worker: 12 MB, touched only when used
-STORE_COUNT, LARGE_COUNT = 4096, 64  # per worker: 19 MB and 5 MB
+STORE_COUNT, LARGE_COUNT = 16384, 64  # per worker: 75 MB and 5 MB, touched only when used
 PAIR_LIMIT = 256  # connections of one client with one server within RETAIN_MS
 RETAIN_MS = 60_000  # as long as nginx waits for the rest of a handshake
 LEAST_MS = 10_000

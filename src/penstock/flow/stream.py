@@ -30,6 +30,7 @@ from penstock.kernel.tables import (
     FLOW_ANSWER,
     FLOW_BIRTH,
     FLOW_SEEN,
+    FLOW_STREAM,
     FLOW_WORD,
     RECORD_BYTES,
     WAYS,
@@ -83,8 +84,8 @@ def record_at(pool, number):  # type: ignore[no-untyped-def]
 @shared
 def _is_done(pool, stream):  # type: ignore[no-untyped-def]
     """Is nothing in this stream needed any more? Its record is another's, settled, or the server has every byte."""
-    record = record_at(pool, u64(stream + S_OWNER) - 1)
-    if u32(record + FLOW_BIRTH) != u64(stream + S_BIRTH):
+    record, index = record_at(pool, u64(stream + S_OWNER) - 1), (stream - u64(pool + POOL_STREAMS)) // STREAM_BYTES
+    if u32(record + FLOW_BIRTH) != u64(stream + S_BIRTH) or u32(record + FLOW_STREAM) != index + 1:
         return True
     word = u64(record + FLOW_WORD)
     if state_of(word) == SETTLING:

@@ -96,7 +96,7 @@ def read_handshake_options(skb, l4, payload):  # type: ignore[no-untyped-def]
                 if length < 2 or at + length > size:
                     break
                 following = at + length
-                if kind == OPTION_TIMESTAMPS and length == 10:
+                if kind == OPTION_TIMESTAMPS and length == 10 and be32(place + at + 6):  # 0 echoes nothing
                     result |= be32(place + at + 6) << 2 | 1
                 if kind == OPTION_MD5:
                     result |= 2

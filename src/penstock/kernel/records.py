@@ -16,9 +16,10 @@ from penstock.wire.headers import PROTOCOL_UDP, VIEW_ACK, VIEW_HASH, VIEW_SEQ, b
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
 REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
+CONTESTED_MS = 130_000  # Linux takes a SYN cookie for up to two minutes
 HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
 AGE_MASK = 0xFFFFFFFF
-NO_ROOM = 0
+NO_ROOM = CONTESTED = 0  # no record is made, and the SYN-ACK goes no further
 
 
 @shared
@@ -111,16 +112,23 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
     """Make or renew the record of the flow whose SYN-ACK (its ACK is the client's first byte) or datagram is in the view.
 
     Reads: record: the flow's present record, or 0; state and flags for the record.
-    Returns: the record; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
+    Returns: the record; CONTESTED when the client could still complete another handshake of the same ports, which has other
+        sequence numbers; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
     """
     birth, server_isn = u64(view + VIEW_ACK), u64(view + VIEW_SEQ)
     tag = tag_of(view)
     tag_at = 0
     if record:
-        if u32(record + t.FLOW_BIRTH) == birth and u32(record + t.FLOW_SERVER_ISN) == server_isn:
-            return record  # the SYN-ACK again
         age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
-        is_new = u32(record + t.FLOW_SYN_NEXT) == birth  # answers the SYN that was seen last
+        # It answers the SYN that was seen last, and that came after the record was made.
+        is_new = u32(record + t.FLOW_FLAGS) & t.SYN_SEEN and u32(record + t.FLOW_SYN_NEXT) == birth
+        is_same = u32(record + t.FLOW_BIRTH) == birth
+        is_silent = u32(record + t.FLOW_SERVER_NEXT) == (u32(record + t.FLOW_SERVER_ISN) + 1) & AGE_MASK
+        is_unused = u32(record + t.FLOW_ACKED) == u32(record + t.FLOW_BIRTH) and is_silent
+        if is_same and u32(record + t.FLOW_SERVER_ISN) == server_isn and (is_unused or not is_new):
+            return record  # the SYN-ACK again. (Cookies give the next connection the same numbers.)
+        if is_unused and not is_same and age < CONTESTED_MS:
+            return CONTESTED  # a server with SYN cookies could complete either handshake: let there be one
         if not is_new and not _may_go(record, age):
             return record
     else:
@@ -139,7 +147,7 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         put32(record + t.FLOW_SENT_UP, 0)
         put32(record + t.FLOW_HANDLED, 0)
         put32(record + t.FLOW_SYN_NEXT, birth)
-        put32(record + t.FLOW_STREAM, 0)
+    put32(record + t.FLOW_STREAM, 0)  # a connection may have the number of the one before it
     put32(record + t.FLOW_ACKED, birth)
     put32(record + t.FLOW_SERVER_NEXT, server_isn + 1)
     put32(record + t.FLOW_SEEN, now_ms)

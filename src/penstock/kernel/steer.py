@@ -82,6 +82,7 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
             return r.HANDSHAKE
         if record:
             put32(record + t.FLOW_SYN_NEXT, u64(view + h.VIEW_SEQ) + 1)
+            note_end(record, t.SYN_SEEN, 0)
         if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
             if u64(view + h.VIEW_SIZE):
                 return r.SYN_DATA
@@ -105,7 +106,7 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
 
 @shared
 def note_end(record, fin, rst):  # type: ignore[no-untyped-def]
-    """Remember that one side said it ends the connection. It changes no verdict."""
+    """Remember that one side said it ends the connection, or begins another. It changes no verdict."""
     put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) | fin | rst)
     return 0
 
@@ -150,7 +151,7 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     seq, ack, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_ACK), u64(view + h.VIEW_SIZE)
     flags = u64(view + h.VIEW_FLAGS)
     put32(record + t.FLOW_SEEN, now_ms)
-    if flags & h.ACK and sequence_difference(ack, u32(record + t.FLOW_ACKED)) > 0:
+    if flags & h.ACK and flags & h.RST == 0 and sequence_difference(ack, u32(record + t.FLOW_ACKED)) > 0:
         # Only what the client has sent can be acknowledged: a forged ACK must not free unread bytes.
         if sequence_difference(ack, u32(record + t.FLOW_CLIENT_NEXT)) <= 0:
             put32(record + t.FLOW_ACKED, ack)
@@ -220,6 +221,19 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
 
 
 @shared
+def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
+    """A UDP datagram from the internet's side. One that may open a QUIC connection where the subscriber asked nothing makes
+    him its server, whose own Initials nobody on the way can open."""
+    if may_open_connection(skb, view):
+        bucket = find_bucket(skb, view, key)
+        if bucket == 0 or find_record(skb, bucket, view, key):
+            return r.DATAGRAM_SERVER
+        if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
+            make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, coarse_time_ns(skb) >> MS_SHIFT)
+    return r.DATAGRAM_SERVER
+
+
+@shared
 def decide(skb, view, key):  # type: ignore[no-untyped-def]
     """The reason of one packet; its range is the verdict."""
     from_client = constant(skb, t.from_client)
@@ -229,11 +243,13 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
     if status == h.IS_OTHER:
         return r.NOT_TCP
     if status == h.IS_UDP:
-        return steer_datagram(skb, view, key) if from_client else r.DATAGRAM_SERVER
+        return steer_datagram(skb, view, key) if from_client else steer_inbound_datagram(skb, view, key)
     if status != h.IS_TCP:
         if not from_client:
             return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
         if status != h.IS_FRAGMENT:
+            if status == h.IS_DEEP and u64(view + h.VIEW_L3) == 0:
+                return r.MALFORMED  # tags that no honest frame has, before an address that nobody has read
             # No server should read it; a protected subscriber's must not be the one that does.
             return r.MALFORMED if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED else r.TRUNCATED
         protocol = u64(view + h.VIEW_PROTOCOL)

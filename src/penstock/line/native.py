@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.compile.native import kernel
+from penstock.flow.connection import RETAIN_MS
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import primitives as p
 from penstock.kernel import tables as t
@@ -93,6 +94,8 @@ class NativePath:
         self.worker.set(layout.W_CAPTURE, int(self.capture.ctypes.data))
         self.worker.set(layout.W_OPTIONS, options)
         self.worker.set(layout.W_BUCKET_MASK, buckets - 1)
+        self.worker.set(layout.W_EPOCH, 1)  # it has read for long
+        self.worker.set(layout.W_EPOCH_MS, -RETAIN_MS)
 
     def _room(self, size: int) -> Any:
         room = np.zeros(size, np.uint8)

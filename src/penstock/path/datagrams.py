@@ -19,6 +19,7 @@ from penstock.flow.connection import (
     PAIR_LIMIT,
     READING,
     REFUSED,
+    RETAIN_MS,
     find_connection,
     is_of_pair,
     make_connection,
@@ -32,12 +33,15 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import identify, subscriber_of
-from penstock.path.initials import TIMES_LIMIT, derive_own, open_connection, send_payload, take_initial
+from penstock.path.initials import TIMES_LIMIT, derive_own, hold_for, open_connection, send_payload, take_initial
 from penstock.path.layout import (
     HELD,
     PROTO_QUIC,
     Q_SEALED,
     W_CONNECTIONS,
+    W_CONTROL,
+    W_EPOCH,
+    W_EPOCH_MS,
     W_HOLDER,
     W_JUDGED,
     W_PACKET,
@@ -60,7 +64,7 @@ NOTHING = 0  # instead of a reason: no packet so far
 @shared
 def _graver(a, b):  # type: ignore[no-untyped-def]
     """Which of two reasons holds for both: withheld before held before passed."""
-    if a >= r.BLOCKED:
+    if a >= r.BLOCKED or b == NOTHING:
         return a
     if b >= r.BLOCKED:
         return b
@@ -135,8 +139,7 @@ def _take_zero_rtt(w, u, packet):  # type: ignore[no-untyped-def]
         return r.REFUSED_CLIENT
     if u64(entry + E_STATE) == JUDGED:
         return r.JUDGED_CONNECTION
-    put64(w + W_HOLDER, entry)
-    return HELD
+    return hold_for(w, entry)
 
 
 @shared
@@ -177,6 +180,14 @@ def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _may_be_undecryptable(w, record, now_ms):  # type: ignore[no-untyped-def]
+    """Can an honest subscriber send an Initial that no key opens? As a server, to whoever asked him; or in a connection
+    that began before anybody read here."""
+    is_inbound = record and u32(record + t.FLOW_FLAGS) & t.IS_INBOUND
+    return is_inbound or now_ms - u64(w + W_EPOCH_MS) < RETAIN_MS
+
+
+@shared
 def take_datagram(w, u, record, checksum):  # type: ignore[no-untyped-def]
     """A UDP packet of a protected subscriber, which may be a super-packet.
 
@@ -186,7 +197,12 @@ def take_datagram(w, u, record, checksum):  # type: ignore[no-untyped-def]
     """
     if checksum == WRONG:
         return r.BAD_CHECKSUM
-    put64(u64(w + W_CONNECTIONS) + NOW_MS, u64(w + W_POOL + POOL_NOW_MS))
+    now_ms, epoch = u64(w + W_POOL + POOL_NOW_MS), u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH)
+    put64(u64(w + W_CONNECTIONS) + NOW_MS, now_ms)
+    put64(w + W_HOLDER, 0)
+    if epoch != u64(w + W_EPOCH):
+        put64(w + W_EPOCH, epoch)
+        put64(w + W_EPOCH_MS, now_ms)
     at = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, step, reason = at + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_GSO_SIZE), NOTHING
     if step == 0:
@@ -200,6 +216,8 @@ def take_datagram(w, u, record, checksum):  # type: ignore[no-untyped-def]
         at += step
     if reason == HELD and u64(u64(w + W_HOLDER) + E_STATE) == JUDGED:
         reason = r.ALLOWED  # the rest of its hello came in the same packet
+    if reason == r.UNDECRYPTABLE and not _may_be_undecryptable(w, record, now_ms):
+        return r.UNSEALED
     if record and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:
         put64(record + t.FLOW_WORD, pack_word(FREED, 0, 0))
     return reason

@@ -1,8 +1,9 @@
-"""Fragments of protected subscribers: held until their packet is whole, judged as one, and released as they came.
+"""Fragments of protected subscribers: held until their packet is whole, judged as one, and released.
 
     fragment ─► slot of (addresses, identification) ─► whole? ─► the packet in one piece ─► judged like any other
-                     │ overlap, tiny first, odd length: the whole slot is dropped            │ allowed: the originals go on
-                     └ not whole after 100 ms: dropped, the sender repeats it                └ refused: they do not
+                     │ overlap, tiny first, odd length: the whole slot is dropped            │ TCP: goes on as one packet
+                     └ not whole after 100 ms: dropped, the sender repeats it                │ others: as they came
+                                                                                             └ refused: nothing goes on
 
 Bounds: SLOT_COUNT packets at a time, PIECE_LIMIT fragments each, HOLD_NS long. Overlaps are never reconciled (RFC 5722).
 A first fragment that does not hold the header of TCP or UDP and more is dropped (RFC 1858, RFC 7112), and so is a
@@ -27,11 +28,12 @@ from penstock.path.layout import (
 )
 from penstock.path.send import FRAGMENT, send_packet
 from penstock.wire import headers as h
-from penstock.wire.checksum import fold, sum_bytes
+from penstock.wire.checksum import BARE, fold, sum_bytes, write_bare_tcp_checksum, write_ipv4_checksum
 
 SLOT_COUNT = 64  # per worker: 10 MB, touched only when used
 PIECE_LIMIT = 64  # an honest 64 KB datagram in pieces of an Ethernet MTU has 45
 HOLD_NS = 100_000_000
+SEGMENT_LEAST = 500  # bytes of payload in a segment that is made of fragments, the last one aside
 TINY_BYTES = 40  # payload of a first fragment; the least MTU of IPv4 (68) leaves room for 48
 HEADROOM = 256  # before the payload of the whole packet: what may stand before TCP or UDP
 LONGEST = 65535
@@ -232,6 +234,7 @@ def _write_headers(slot, first):  # type: ignore[no-untyped-def]
     move(frame, packet, l3 + header)
     putbe16(frame + l3 + 2, header + total)
     putbe16(frame + l3 + 6, 0)
+    write_ipv4_checksum(frame + l3)
     return frame
 
 
@@ -286,6 +289,26 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
         if sequence_difference(segment_end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
             put32(record + t.FLOW_CLIENT_NEXT, segment_end)
     return u
+
+
+@shared
+def release_whole(w, u, slot):  # type: ignore[no-untyped-def]
+    """Send a segment on that came in fragments, in one packet, which the device cuts into segments no longer than the
+    longest fragment was. As fragments its parts could meet those of another packet with the same identification at the
+    server, and what nobody has judged would be put together there. Returns: 1; 0 when the wire did not take it.
+
+    Bounds: PIECE_LIMIT."""
+    packet, l4, longest = u + UP_HEAD, u32(u + UP_L4), 0
+    for number in range(PIECE_LIMIT):
+        if number >= u64(slot + SLOT_COUNT_OFF):
+            break
+        piece = slot + SLOT_PIECES + number * PIECE_BYTES
+        longest = max(longest, u64(piece + 8) - u64(piece))
+    header = u32(u + t.UP_PAYLOAD) - l4
+    put32(u + t.UP_GSO_SIZE, max(longest - header, SEGMENT_LEAST))
+    length = header + u32(u + t.UP_PAYLOAD_BYTES)
+    write_bare_tcp_checksum(packet + u32(u + UP_L3), packet + l4, length, u32(u + UP_IS_IPV6))
+    return send_packet(w, u, 1, BARE)
 
 
 @shared

@@ -2,7 +2,7 @@
 
     Initial ─► connection (by ID, else by keys) ─► frames ─► CRYPTO bytes ─► hello whole? ─► judge
                   │ no keys open it                              │ other bytes at one place  │ allowed: what is held goes on
-                  └ of a known pair: withheld, else it passes    └ refused                   └ refused: closed
+                  └ withheld, unless it may be a server's        └ refused                   └ refused: closed
 
 Every Initial is opened under keys of its own: those of its destination connection ID where that is new, those of its
 connection where the server chose the ID, those of the other version where the connection changed it. A connection is judged
@@ -157,8 +157,7 @@ def _open_unknown(w, u, p, packet):  # type: ignore[no-untyped-def]
                 put64(w + W_ENTRY, entry)
                 return size
         entry = previous_of(c, entry)
-    # Where connections are known, what none of them opens is no honest client's; where none is, it began before us.
-    return -r.UNSEALED if tries else -r.UNDECRYPTABLE
+    return -r.UNDECRYPTABLE
 
 
 @shared
@@ -338,6 +337,17 @@ def read_hellos(w, u, entry, crypto):  # type: ignore[no-untyped-def]
 
 
 @shared
+def hold_for(w, entry):  # type: ignore[no-untyped-def]
+    """The packet at hand waits for this connection's hello. One that would have to wait for two is withheld for good: half
+    of a hello must not travel on the ticket of another. Returns: HELD or CONNECTION_FULL."""
+    holder = u64(w + W_HOLDER)
+    if holder and holder != entry and u64(holder + E_STATE) == READING:
+        return r.CONNECTION_FULL
+    put64(w + W_HOLDER, entry)
+    return HELD
+
+
+@shared
 def take_initial(w, u, p, packet):  # type: ignore[no-untyped-def]
     """Take the Initial whose header is in `packet`. Returns: a path reason, or HELD with its connection in W_HOLDER."""
     c = u64(w + W_CONNECTIONS)
@@ -372,6 +382,4 @@ def take_initial(w, u, p, packet):  # type: ignore[no-untyped-def]
         put64(entry + E_STATE, READING)  # a second hello begins
     if crypto:
         reason = read_hellos(w, u, entry, crypto)
-    if reason == HELD:
-        put64(w + W_HOLDER, entry)
-    return reason
+    return hold_for(w, entry) if reason == HELD else reason

@@ -24,6 +24,7 @@ W_NOW_NS, W_OPTIONS, W_SECRET = 216, 224, 232
 W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
 W_EXPIRE_NS = 368  # when fragments and held datagrams are looked at next
 # QUIC: connections, the cipher's scratch, an opened Initial, what a packet and a hello say, datagrams held.
+W_EPOCH, W_EPOCH_MS = 128, 240  # the epoch in which datagrams are read, and since when
 W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80, 88, 96, 104, 112, 120
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024

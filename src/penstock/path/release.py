@@ -1,11 +1,11 @@
-"""The way on of a client's packet: as it came, or as the pieces in which it came."""
+"""The way on of a client's packet: as it came, or put together."""
 
 from penstock.compile.memory import shared, u32, u64
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
-from penstock.path.fragments import IS_WHOLE, release_pieces, slot_of
+from penstock.path.fragments import IS_WHOLE, release_pieces, release_whole, slot_of
 from penstock.path.layout import TRUST_CHECKSUMS, W_OPTIONS
-from penstock.path.send import checksum_of, send_packet
+from penstock.path.send import checksum_of, is_udp, send_packet
 from penstock.wire.checksum import RIGHT, WRONG
 
 
@@ -13,7 +13,9 @@ from penstock.wire.checksum import RIGHT, WRONG
 def release(w, u, checksum, reason):  # type: ignore[no-untyped-def]
     """Send the client's packet on. Returns: its reason."""
     if u32(u + t.UP_IS_PEEK) == IS_WHOLE:
-        return reason if release_pieces(w, slot_of(w, u)) else r.ANSWER_FAILED
+        slot = slot_of(w, u)
+        taken = release_pieces(w, slot) if is_udp(u) else release_whole(w, u, slot)
+        return reason if taken else r.ANSWER_FAILED
     return reason if send_packet(w, u, 1, checksum) else r.ANSWER_FAILED
 
 

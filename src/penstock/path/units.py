@@ -237,8 +237,6 @@ def try_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-de
     outcome = FREES
     if is_tls(p):
         outcome = read_tls_hello(w, u, record, p, end, state)
-    elif end - p >= 2 and u8(p) == TLS_APPLICATION_DATA and u8(p + 1) == 3:
-        return FREES  # inside an established TLS connection no request can be read, by us or by a plain server
     else:
         outcome = read_http(w, u, record, p, end, eof, state)
     if outcome != FREES:

@@ -30,6 +30,7 @@ PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_FRAGMENT, PROTOCOL_AH = 6, 17, 44, 51
 PROTOCOL_SHIFT = 24  # of the protocol in the word of the scope
 UDP_BYTES = 8
 VLAN_LIMIT = 2
+VLAN_ID = 0x0FFF
 EXTENSION_LIMIT = 8  # RFC 8200 names seven, one of them (destination options) twice
 HEADERS_LIMIT = 1024  # bytes of frame before the TCP header; real ones stay under 200
 MAPPED_PREFIX = 0xFFFF0000  # ::ffff:0:0/96 as the third machine word of an IPv4-mapped address
@@ -50,25 +51,35 @@ def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-un
     Writes: view; key: the flow key with the subscriber's side as client (addresses for all IP packets; ports and protocol
         for TCP and UDP).
     Returns: IS_TCP; IS_UDP; IS_FRAGMENT (addresses and protocol known); IS_OTHER (another IP protocol); IS_FOREIGN (no
-        IP); IS_TRUNCATED (a header reaches past `end`); IS_MALFORMED; IS_DEEP (over EXTENSION_LIMIT headers).
+        IP); IS_TRUNCATED (a header reaches past `end`); IS_MALFORMED; IS_DEEP (over EXTENSION_LIMIT
+        headers; over VLAN_LIMIT tags, one of VLAN 0: then VIEW_L3 is 0).
     Bounds: VLAN_LIMIT tags, EXTENSION_LIMIT extension headers.
     Source: RFC 791 3.1, RFC 8200 3-4, RFC 9293 3.1, RFC 768; RFC 2675 4 for a UDP length of 0.
     """
     if not within(data, 14, end):
         return IS_TRUNCATED
-    kind, at = be16(data + 12), 14
+    kind, at, zero_tags = be16(data + 12), 14, 0
     for _ in range(VLAN_LIMIT):
         if kind != ETHERTYPE_VLAN and kind != ETHERTYPE_QINQ:
             break
         if not within(data, at + 4, end):
             return IS_TRUNCATED
+        zero_tags |= (be16(data + at) & VLAN_ID) - 1
         kind = be16(data + at + 2)
         at += 4
     at = blur(at, zero, 31)
+    if kind == ETHERTYPE_VLAN or kind == ETHERTYPE_QINQ:
+        # Linux takes off any number of tags of VLAN 0, so that what stands behind more of them than are read here arrives.
+        tag = data + at
+        if not within(tag, 4, end):
+            return IS_TRUNCATED
+        zero_tags |= (be16(tag) & VLAN_ID) - 1
+        return IS_DEEP if zero_tags < 0 else IS_FOREIGN
     put64(view + VIEW_L3, at)
     ip = data + at
     put32(key + FLOW_SCOPE, 0)
     put32(key + FLOW_PORTS, 0)
+    put64(view + VIEW_SIZE, 0)
     if kind == ETHERTYPE_IPV4:
         if not within(ip, 20, end):
             return IS_TRUNCATED
@@ -115,10 +126,13 @@ def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-un
             if not within(more, 8, end):
                 return IS_TRUNCATED
             if protocol == PROTOCOL_FRAGMENT:
+                if u64(view + VIEW_SIZE):
+                    return IS_MALFORMED  # a second one
                 if be16(more + 2) & 0xFFF9:
                     put64(view + VIEW_PROTOCOL, u8(more))
                     put64(view + VIEW_L4, l4)
                     return IS_FRAGMENT
+                put64(view + VIEW_SIZE, 1)  # until it has its own meaning: there was one
                 l4 += 8  # one whole packet behind a fragment header (RFC 6946)
             elif protocol == PROTOCOL_AH:
                 l4 += (u8(more + 1) + 2) << 2
