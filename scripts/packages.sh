@@ -6,7 +6,7 @@
 set -eu
 
 demo="iproute2 curl openssl"
-test="$demo ethtool nginx apache2-bin nodejs chromium fonts-dejavu-core"
+test="$demo ethtool nginx apache2-bin nodejs chromium caddy fonts-dejavu-core"
 bench="$demo ethtool nginx apache2-utils wrk"
 
 case "${1:-test}" in

@@ -68,7 +68,7 @@ def test_an_initial_is_judged(box: Box, version: int, flow: dict[str, object]) -
     opened = open_initial(answer.data, bad.dcid, SERVER)
     assert opened is not None
     assert (opened.version, opened.dcid, opened.scid) == (version, SCID, bad.dcid)
-    assert opened.frames.startswith(b"\x1c\x02\0")
+    assert opened.frames.startswith(b"\x1c\x41\x70\x06")
 
 
 def test_other_udp_is_looked_at_once(box: Box) -> None:

@@ -1,25 +1,30 @@
 """The QUIC answers: an Initial with CONNECTION_CLOSE, sealed under the keys that the client expects; Version Negotiation.
 
     Initial   form, type │ version │ DCID = the client's source ID │ SCID │ token: none │ length │ number │ frames │ tag
-    frames    1c │ CONNECTION_REFUSED │ 0: caused by no frame │ length │ reason
+    frames    1c │ 0170: the TLS alert unrecognized_name │ 06: caused by CRYPTO │ length │ reason
 
 The client takes the Initial of whoever knows its first Destination Connection ID, which is all that the keys are made
 of. It holds no ack-eliciting frame, so it needs no padding to 1,200 bytes, and it is far shorter than what it answers.
 A browser then asks over TCP at once, where the answer can say more.
 
-Refuses to know: why. RFC 9000 10.2.3, 17.2.1, 17.2.2, 19.19, 20.1; RFC 9001 5.2; RFC 9369 3.2.
+The error is the alert that a TLS client gets. CONNECTION_REFUSED would say it too, but curl takes that for a server that
+is restarting, and asks again and again.
+
+Refuses to know: why. RFC 9000 10.2.3, 17.2.1, 17.2.2, 19.19; RFC 9001 4.8, 5.2; RFC 9369 3.2.
 """
 
+from penstock.answer.tls import UNRECOGNIZED_NAME
 from penstock.compile.memory import move, put8, put32, putbe16, putbe32, shared
 from penstock.request.initial import seal_initial
 from penstock.wire.quic import FIXED_BIT, LONG_HEADER, VERSION_1, VERSION_2
 
-CONNECTION_CLOSE, CONNECTION_REFUSED = 0x1C, 0x02
+CONNECTION_CLOSE, CRYPTO_FRAME = 0x1C, 0x06
+CRYPTO_ERROR = 0x4100  # 0x0100 as a variable-length integer; the alert is added (RFC 9001 4.8)
 NUMBER_BYTES = 4
 REASON = int.from_bytes(b"refused by the network's policy\0", "little")  # for the client's log
 REASON_BYTES = 31
 REASON_WORDS = tuple((REASON >> 32 * word) & 0xFFFFFFFF for word in range(8))
-FRAMES_BYTES = 4 + REASON_BYTES
+FRAMES_BYTES = 5 + REASON_BYTES
 TAG_BYTES = 16
 CLOSE_LIMIT = 128  # bytes of a whole answer: 7 + 2 * 20 of header, 8 of length and number, the frames, the tag
 LENGTH_FORM = 0x4000  # a variable-length integer of two bytes
@@ -54,17 +59,17 @@ def write_close(out, frames, version, number, dcid, dcid_bytes, scid, scid_bytes
     putbe16(at + 1, LENGTH_FORM | (NUMBER_BYTES + FRAMES_BYTES + TAG_BYTES))
     putbe32(at + 3, number)
     put8(frames, CONNECTION_CLOSE)
-    put8(frames + 1, CONNECTION_REFUSED)
-    put8(frames + 2, 0)
-    put8(frames + 3, REASON_BYTES)
-    put32(frames + 4, REASON_WORDS[0])
-    put32(frames + 8, REASON_WORDS[1])
-    put32(frames + 12, REASON_WORDS[2])
-    put32(frames + 16, REASON_WORDS[3])
-    put32(frames + 20, REASON_WORDS[4])
-    put32(frames + 24, REASON_WORDS[5])
-    put32(frames + 28, REASON_WORDS[6])
-    put32(frames + 32, REASON_WORDS[7])
+    putbe16(frames + 1, CRYPTO_ERROR + UNRECOGNIZED_NAME)
+    put8(frames + 3, CRYPTO_FRAME)
+    put8(frames + 4, REASON_BYTES)
+    put32(frames + 5, REASON_WORDS[0])
+    put32(frames + 9, REASON_WORDS[1])
+    put32(frames + 13, REASON_WORDS[2])
+    put32(frames + 17, REASON_WORDS[3])
+    put32(frames + 21, REASON_WORDS[4])
+    put32(frames + 25, REASON_WORDS[5])
+    put32(frames + 29, REASON_WORDS[6])
+    put32(frames + 33, REASON_WORDS[7])
     return seal_initial(out, at + 3 + NUMBER_BYTES - out, NUMBER_BYTES, frames, FRAMES_BYTES, keys, number, cipher)
 
 
