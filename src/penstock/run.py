@@ -27,6 +27,7 @@ from penstock.control.events import EventLog, EventReader, decode_event, monoton
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
+from penstock.control.safe_search import find_targets
 from penstock.control.snapshot import build_snapshot
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
@@ -171,7 +172,8 @@ class Run:
 
     def _build_snapshot(self, configuration: Configuration) -> Snapshot:
         self.generation += 1
-        path = build_snapshot(configuration, configuration.database, self.generation, self.directory)
+        targets = find_targets(configuration)
+        path = build_snapshot(configuration, configuration.database, self.generation, self.directory, targets)
         return Snapshot.open(path)
 
     def _prefixes(self) -> Iterator[tuple[int, bytes, int, int]]:

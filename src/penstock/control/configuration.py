@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -30,7 +31,9 @@ from penstock.control.problems import (
     translate_error,
 )
 from penstock.control.values import (
+    Address,
     Network,
+    parse_address,
     parse_category,
     parse_label,
     parse_listen,
@@ -62,6 +65,11 @@ def _check_power_of_two(value: int) -> int:
     return value
 
 
+def _read_off(value: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 Category = Annotated[str, PlainValidator(parse_category)]
 Label = Annotated[str, PlainValidator(parse_label)]
 Url = Annotated[str, PlainValidator(parse_url)]
@@ -70,6 +78,7 @@ File = Annotated[Path, AfterValidator(_make_absolute)]
 Count = Annotated[int, Strict()]
 Switch = Annotated[bool, Strict()]
 Action = Literal["block", "redirect", "empty", "report"]
+Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
 
 
 class Model(BaseModel):
@@ -98,6 +107,9 @@ class Profile(Model):
     """The choices of a subscriber."""
 
     services: tuple[Label, ...] = ()
+    safe_search: Level = "off"
+    youtube: Level = "off"
+    ech: Literal["keep", "remove", "refuse"] = "keep"
 
 
 class Subscriber(Model):
@@ -114,6 +126,20 @@ class Quic(Model):
     """What QUIC gets beyond the judgement of its hosts."""
 
     unread_versions: Literal["refuse", "forward"] = "refuse"
+
+
+class Dns(Model):
+    """What DNS queries get: refused names, the error's words, SafeSearch's resolver, DNS that hides its names."""
+
+    judge: Switch = True
+    answer: Literal["nxdomain", "null", "address"] = "nxdomain"
+    addresses: tuple[Annotated[Address, PlainValidator(parse_address)], ...] = ()
+    ttl_s: Annotated[Count, Field(ge=0, le=86_400)] = 60
+    error: Literal["blocked", "filtered", "censored"] = "blocked"
+    text: Annotated[str, Field(max_length=200)] = ""
+    dot: Literal["refuse", "forward"] = "refuse"
+    resolvers: tuple[Annotated[Address, PlainValidator(parse_address)], ...] = ()
+    resolver_port: Annotated[Count, Field(ge=1, le=65_535)] = 53
 
 
 class Page(Model):
@@ -154,6 +180,7 @@ class Configuration(Model):
     report_only: Switch = False
     ports: Ports = Field(default="all", validate_default=True)
     quic: Quic = Quic()
+    dns: Dns = Dns()
     database: File = DATABASE
     page: Page = Page()
     log: Log = Log()
@@ -191,6 +218,27 @@ def _find_contradictions(configuration: Configuration) -> Iterator[tuple[Locatio
     yield from _check_services(configuration)
     yield from _check_choices(configuration)
     yield from _check_prefixes(configuration)
+    yield from _check_dns(configuration)
+
+
+def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    settings = configuration.dns
+    if settings.answer == "address" and not settings.addresses:
+        yield ("dns", "answer"), "expected `addresses` beside the answer `address`: those of the operator's page"
+    families = [address.version for address in settings.addresses]
+    if len(families) != len(set(families)):
+        yield ("dns", "addresses"), "expected one IPv4 and one IPv6 address at most"
+    for name, profile in configuration.profiles.items():
+        for key in ("safe_search", "youtube"):
+            if getattr(profile, key) == "off":
+                continue
+            if not settings.judge:
+                yield ("profiles", name, key), "expected `off` where `dns.judge` is false: it works by DNS answers"
+            elif not settings.resolvers:
+                wanted = (
+                    "expected `dns.resolvers`, a resolver of the management network: the answers lead to its addresses"
+                )
+                yield ("profiles", name, key), wanted
 
 
 def _check_services(configuration: Configuration) -> Iterator[tuple[Location, str]]:

@@ -15,11 +15,17 @@ from typing import Any, TextIO
 from penstock.kernel import tables
 from penstock.kernel.reasons import NAMES, UNREAD_VERSION, Verdict, verdict_of
 from penstock.path import events as e
-from penstock.path.layout import PROTO_HTTP, PROTO_NAMES, PROTO_QUIC, PROTO_TLS
+from penstock.path.layout import PROTO_DNS, PROTO_HTTP, PROTO_NAMES, PROTO_QUIC, PROTO_TLS
 from penstock.path.memory import BLOCK_BYTES, EVENTS_OFF, SharedMemory
 from penstock.policy.actions import ACTION_NAMES
 from penstock.policy.snapshot import Snapshot
 from penstock.request import http_state, tls
+
+QTYPES = {
+    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 35: "NAPTR", 43: "DS",
+    48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY",
+}  # fmt: skip
+"""Types of DNS questions by number; others are written as RFC 3597 has them."""
 
 
 def monotonic_offset_ns() -> int:
@@ -69,9 +75,12 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
     }
     if flags & e.EVENT_IS_REQUEST and verdict_of(reason) in (Verdict.ANSWERED, Verdict.REFUSED):
         page = {"empty": "empty", "redirect": "redirect"}.get(fields["action"], "page")
-        kind = {PROTO_HTTP: page, PROTO_TLS: "alert", PROTO_QUIC: "close"}.get(proto, "reset")
+        kind = {PROTO_HTTP: page, PROTO_TLS: "alert", PROTO_QUIC: "close", PROTO_DNS: "dns"}.get(proto, "reset")
         kind = "versions" if reason == UNREAD_VERSION else kind
         fields["answer"] = "reset" if flags & e.EVENT_RESET else kind
+    if proto == PROTO_DNS:
+        fields["qtype"] = QTYPES.get(detail, f"TYPE{detail}")
+        detail = 0
     text = _detail(proto, reason, detail)
     if text:
         fields["detail"] = text

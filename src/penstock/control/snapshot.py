@@ -5,6 +5,7 @@ Categories have the bit numbers of the names database, which may be older than t
 
 import json
 import os
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, Profile
+from penstock.control.dns_answers import add_answers
 from penstock.control.pages.pages import render_responses
+from penstock.control.safe_search import Addresses
 from penstock.control.whole_file import write_whole
-from penstock.policy import layout, names, subscribers
+from penstock.policy import layout, names, rewrites, subscribers
 from penstock.policy import snapshot as form
 from penstock.policy.actions import ACTION_COUNT, ACTION_NAMES, REPORT
 from penstock.policy.snapshot import SnapshotError, open_names
@@ -25,8 +28,16 @@ from penstock.policy.snapshot import SnapshotError, open_names
 Words = NDArray[np.int64]
 
 
-def build_snapshot(configuration: Configuration, names_path: Path, generation: int, directory: Path) -> Path:
-    """Write the snapshot of a configuration into `directory`. Returns its path.
+def build_snapshot(
+    configuration: Configuration,
+    names_path: Path,
+    generation: int,
+    directory: Path,
+    targets: Addresses | None = None,
+) -> Path:
+    """Write the snapshot of a configuration into `directory`. `targets`: the addresses of what SafeSearch leads to.
+
+    Returns its path.
 
     Raises SnapshotError when the names database is absent, damaged or lacks a category; PageError for a page that cannot be
     made; OSError when the file cannot be written.
@@ -49,6 +60,8 @@ def build_snapshot(configuration: Configuration, names_path: Path, generation: i
     _add_prefixes(file, configuration)
     _add_subscribers(file, configuration, categories)
     _add_templates(file, configuration, categories)
+    key = struct.pack("<qq", *key_words)
+    add_answers(configuration, targets or {}, key, file.append, file.set_word)
     _add_metadata(file, configuration, categories, names_path)
     path = directory / f"snapshot-{generation}"
     write_whole(path, file.finish(), 0o640)  # who pays for what is nobody else's business
@@ -165,7 +178,9 @@ def _build_profile(configuration: Configuration, profile: Profile, categories: l
         mask |= 1 << bit
         actions[bit], services[bit] = chosen[category]
         ranks[bit] = rank
-    return mask.to_bytes(8, "little") + actions + ranks + services
+    levels = [1, *(rewrites.LEVEL_NAMES.index(level) for level in (profile.safe_search, profile.youtube)), 0]
+    ech = ("keep", "remove", "refuse").index(profile.ech)
+    return mask.to_bytes(8, "little") + actions + ranks + services + bytes([*levels, ech, 0, 0, 0])
 
 
 def _add_templates(file: _File, configuration: Configuration, categories: list[str]) -> None:

@@ -5,12 +5,13 @@ Each `parse_` takes what YAML made of the text and raises ValueError with what w
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 PORT_LIMIT = 65_535
 
 Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
 
 
 def parse_prefix(value: Any) -> Network:
@@ -27,6 +28,16 @@ def parse_prefix(value: Any) -> Network:
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
         raise ValueError("expected an IPv4-mapped prefix in its IPv4 form")
     return network
+
+
+def parse_address(value: Any) -> Address:
+    """An IPv4 or IPv6 address."""
+    try:
+        if isinstance(value, str) and "%" not in value:
+            return ip_address(value)
+    except ValueError:
+        pass
+    raise ValueError("expected an address such as 192.0.2.1 or 2001:db8::1")
 
 
 def parse_ports(value: Any) -> tuple[tuple[int, int], ...]:

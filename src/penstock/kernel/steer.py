@@ -35,6 +35,7 @@ TCX_NEXT, TCX_DROP = -1, 2
 HEADERS_BYTES = 256  # what is pulled into the linear part of a packet whose headers are not all there
 SEEN = 127  # the counter beside the reasons: every packet, counted before anything is decided
 MS_SHIFT = 20  # nanoseconds to (about) milliseconds
+DNS_PORT = 53  # each query is judged, so that its flow needs no record
 DATAGRAM_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
 
 
@@ -201,7 +202,10 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
     bucket = find_bucket(skb, view, key)
     if bucket == 0:
         return r.NO_FLOW
-    record, now_ms, closed = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT, 0
+    record, now_ms, closed = 0, coarse_time_ns(skb) >> MS_SHIFT, 0
+    is_dns = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF == DNS_PORT
+    if not is_dns:
+        record = find_record(skb, bucket, view, key)
     if record:
         put32(record + t.FLOW_SEEN, now_ms)
         is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
@@ -213,7 +217,8 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
         if protection & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
         closed = 1 if protection & t.SUBSCRIBER_CLOSED else 0
-        record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
+        if not is_dns:
+            record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
     number = t.NO_RECORD
     if record:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))

@@ -33,7 +33,7 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import identify, subscriber_of
-from penstock.path.initials import TIMES_LIMIT, derive_own, hold_for, open_connection, send_payload, take_initial
+from penstock.path.initials import TIMES_LIMIT, derive_own, hold_for, open_connection, send_bounded, take_initial
 from penstock.path.layout import (
     HELD,
     PROTO_QUIC,
@@ -53,7 +53,6 @@ from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.policy.layout import QUIC_VERSIONS_PASS, REPORT_ONLY
 from penstock.request import quic
 from penstock.request.status import COMPLETE, NOT_MINE
-from penstock.wire.checksum import WRONG
 from penstock.wire.quic import is_quic_version
 
 PACKETS_LIMIT = 32  # coalesced in one datagram
@@ -107,7 +106,7 @@ def _take_foreign(w, u, p, packet):  # type: ignore[no-untyped-def]
     if times < TIMES_LIMIT:
         put64(entry + E_TIMES, times + 1)
         size = write_version_negotiation(scratch + Q_SEALED, u8(p), scid, scid_bytes, dcid, dcid_bytes)
-        send_payload(w, u, scratch + Q_SEALED, size)
+        send_bounded(w, u, scratch + Q_SEALED, size)
     return r.UNREAD_VERSION
 
 
@@ -188,15 +187,13 @@ def _may_be_undecryptable(w, record, now_ms):  # type: ignore[no-untyped-def]
 
 
 @shared
-def take_datagram(w, u, record, checksum):  # type: ignore[no-untyped-def]
+def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
     """A UDP packet of a protected subscriber, which may be a super-packet.
 
-    Reads: record: the flow's record, or 0; checksum: what `checksum_of` said.
+    Reads: record: the flow's record, or 0.
     Writes: the record's state; W_HOLDER. Returns: a path reason; HELD: for the connection in W_HOLDER, to be held.
     Bounds: DATAGRAMS_LIMIT datagrams of PACKETS_LIMIT packets.
     """
-    if checksum == WRONG:
-        return r.BAD_CHECKSUM
     now_ms, epoch = u64(w + W_POOL + POOL_NOW_MS), u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH)
     put64(u64(w + W_CONNECTIONS) + NOW_MS, now_ms)
     put64(w + W_HOLDER, 0)

@@ -60,7 +60,7 @@ def judge_spans(w, u, p, state):  # type: ignore[no-untyped-def]
 
 
 @shared
-def tell_allowed(w, u, marker, proto, flags, host, host_bytes):  # type: ignore[no-untyped-def]
+def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type: ignore[no-untyped-def]
     """Judge a host that is known not to be refused once more, and write its event if somebody wants it.
 
     Returns: 1 when the policy reports it, else 0.
@@ -70,7 +70,7 @@ def tell_allowed(w, u, marker, proto, flags, host, host_bytes):  # type: ignore[
         return 0
     reason = REPORTED if action == REPORT else ALLOWED
     write_event(
-        w, u, identify(w, u, marker), proto, action, reason, subscriber_of(w, u), 0,
+        w, u, identify(w, u, marker), proto, action, reason, subscriber_of(w, u), detail,
         flags | EVENT_IS_REQUEST, host, host_bytes,
     )  # fmt: skip
     return 1 if action == REPORT else 0

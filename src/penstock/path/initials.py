@@ -10,7 +10,6 @@ for each hello that it shows, and refused for good by one of them. RFC 9000 7.2,
 """
 
 from penstock.answer.quic import write_close
-from penstock.answer.udp import write_datagram
 from penstock.compile.memory import move, put64, same, shared, u8, u32, u64
 from penstock.flow.connection import (
     E_ALIAS_BYTES,
@@ -44,7 +43,7 @@ from penstock.flow.connection import (
 )
 from penstock.flow.crypto import BYTES, CONFLICT, CONTIGUOUS, LARGE_BYTES, LAST, OUTSIDE, put_crypto
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import UP_HEAD, UP_IS_IPV6, UP_L3, UP_L4, UP_PAYLOAD_BYTES
+from penstock.kernel.tables import UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.holds import end_hold
 from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
@@ -59,14 +58,13 @@ from penstock.path.layout import (
     W_CIPHER,
     W_CONNECTIONS,
     W_ENTRY,
-    W_FRAME,
     W_HOLDER,
     W_JUDGED,
     W_PACKET,
     W_PLAIN,
     W_SNAPSHOT,
 )
-from penstock.path.send import send_frame, vlan_tag_of
+from penstock.path.send import send_payload
 from penstock.policy.actions import BLOCK, REPORT
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
 from penstock.policy.layout import REPORT_ONLY
@@ -213,19 +211,13 @@ def send_close(w, u, entry):  # type: ignore[no-untyped-def]
         scratch + Q_SEALED, scratch + Q_FRAMES, version, times, entry + E_SCID, u64(entry + E_SCID_BYTES),
         entry + E_DCID, u64(entry + E_DCID_BYTES), scratch + Q_KEYS, cipher,
     )  # fmt: skip
-    return send_payload(w, u, scratch + Q_SEALED, size)
+    return send_bounded(w, u, scratch + Q_SEALED, size)
 
 
 @shared
-def send_payload(w, u, payload, size):  # type: ignore[no-untyped-def]
-    """Send a datagram that we author to the client of the packet at hand, if it is not too long for an answer to it."""
-    if size > 3 * u32(u + UP_PAYLOAD_BYTES):
-        return 0
-    frame = u64(w + W_FRAME)
-    length = write_datagram(
-        frame, u + UP_HEAD, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), payload, size
-    )
-    return send_frame(w, frame, length, 0)
+def send_bounded(w, u, payload, size):  # type: ignore[no-untyped-def]
+    """Send the client a datagram that is no longer than three times its own (RFC 9000 8.1). Returns: 0 when it was not."""
+    return send_payload(w, u, payload, size) if size <= 3 * u32(u + UP_PAYLOAD_BYTES) else 0
 
 
 @shared
@@ -308,7 +300,7 @@ def _judge_hello(w, u, entry, message, end):  # type: ignore[no-untyped-def]
         return r.ALLOWED
     put64(entry + E_HOST, value)
     flags = EVENT_HAS_ECH if u64(state + hello.FLAGS) & hello.HAS_ECH else 0
-    return r.REPORTED if tell_allowed(w, u, _marker(entry), PROTO_QUIC, flags, host, host_bytes) else r.ALLOWED
+    return r.REPORTED if tell_allowed(w, u, _marker(entry), PROTO_QUIC, 0, flags, host, host_bytes) else r.ALLOWED
 
 
 @shared

@@ -87,6 +87,7 @@ class WorkerMemory:
         self.set(layout.W_PLAIN, self._place(layout.PLAIN_BYTES))
         self.set(layout.W_PACKET, self._place(layout.Q_BYTES))
         self.set(layout.W_HOLDS, self._place(HOLDS_BYTES))
+        self.set(layout.W_DNS, self._place(layout.D_BYTES))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))
         self._make_pool(flows_address, stream_count, large_count)

@@ -30,6 +30,8 @@ from penstock.kernel.tables import (
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
 from penstock.path.hosts import identify, marker_of, subscriber_of
 from penstock.path.layout import (
+    D_SIZE,
+    PROTO_DNS,
     PROTO_HTTP,
     PROTO_TLS,
     UNIT_DETAIL,
@@ -39,6 +41,7 @@ from penstock.path.layout import (
     UNIT_REASON,
     UNIT_VERSION,
     W_ANSWER,
+    W_DNS,
     W_FRAME,
     W_JUDGED,
     W_SNAPSHOT,
@@ -55,7 +58,7 @@ from penstock.policy.snapshot import (
 from penstock.wire.headers import ACK, FIN, RST
 
 # FLOW_ANSWER: kind | action << 4 | (category & 0xFF) << 8 | times << 16 | record version's minor << 24
-ANSWER_PAGE, ANSWER_ALERT = 1, 2  # ANSWER_RESET: flow.stream
+ANSWER_PAGE, ANSWER_ALERT, ANSWER_DNS = 1, 2, 4  # ANSWER_RESET: flow.stream
 NO_CATEGORY = 0xFF
 TIMES_LIMIT = 32  # repetitions of an answer; a client that takes none of them is reset
 SEGMENT_LIMIT = 8  # of an answer
@@ -100,6 +103,10 @@ def _build_answer(w, u, record):  # type: ignore[no-untyped-def]
     answer, out = u32(record + t.FLOW_ANSWER), u64(w + W_ANSWER)
     if answer & 15 == ANSWER_ALERT:
         return write_alert(out, UNRECOGNIZED_NAME, 0x300 | answer >> 24)
+    if answer & 15 == ANSWER_DNS:  # it stands there once, for the packet that holds the query
+        size = u64(u64(w + W_DNS) + D_SIZE)
+        put64(u64(w + W_DNS) + D_SIZE, 0)
+        return size
     snapshot = u64(w + W_SNAPSHOT)
     category = answer >> 8 & 0xFF
     offset = find_template(snapshot, -1 if category == NO_CATEGORY else category, answer >> 4 & 15)
@@ -172,6 +179,8 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
             kind = ANSWER_PAGE
         elif proto == PROTO_TLS:
             kind = ANSWER_ALERT
+        elif proto == PROTO_DNS:
+            kind = ANSWER_DNS
     put32(record + t.FLOW_ANSWER, kind | action << 4 | (category & 0xFF) << 8 | (u64(w + UNIT_VERSION) & 0xFF) << 24)
     put32(record + t.FLOW_ANSWER_SEQ, u32(u + UP_ACK))
     put32(record + t.FLOW_ANSWER_END, u32(u + UP_ACK))

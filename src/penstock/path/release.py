@@ -5,8 +5,11 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.path.fragments import IS_WHOLE, release_pieces, release_whole, slot_of
 from penstock.path.layout import TRUST_CHECKSUMS, W_OPTIONS
+from penstock.path.queries import is_dns
 from penstock.path.send import checksum_of, is_udp, send_packet
 from penstock.wire.checksum import RIGHT, WRONG
+
+LONGEST_QUERY = 1514  # bytes of frame: a query that was cut goes on in one packet, as a segment does
 
 
 @shared
@@ -14,8 +17,13 @@ def release(w, u, checksum, reason):  # type: ignore[no-untyped-def]
     """Send the client's packet on. Returns: its reason."""
     if u32(u + t.UP_IS_PEEK) == IS_WHOLE:
         slot = slot_of(w, u)
-        taken = release_pieces(w, slot) if is_udp(u) else release_whole(w, u, slot)
-        return reason if taken else r.ANSWER_FAILED
+        if is_udp(u) and not is_dns(u):
+            return reason if release_pieces(w, slot) else r.ANSWER_FAILED
+        if is_udp(u):
+            if u32(u + t.UP_LENGTH) > LONGEST_QUERY:
+                return r.FRAGMENT_BAD
+            return reason if send_packet(w, u, 1, checksum) else r.ANSWER_FAILED
+        return reason if release_whole(w, u, slot) else r.ANSWER_FAILED
     return reason if send_packet(w, u, 1, checksum) else r.ANSWER_FAILED
 
 

@@ -8,6 +8,7 @@ changes, but for the urgent pointer: a byte marked urgent would leave the stream
 
 from numba import types
 
+from penstock.answer.udp import write_datagram
 from penstock.compile.memory import INT, be16, move, put8, put16, put32, put64, putbe16, shared, u8, u32, u64
 from penstock.kernel.tables import (
     FLOW_PROTOCOL,
@@ -174,3 +175,13 @@ def send_frame(w, frame, size, to_server):  # type: ignore[no-untyped-def]
     put16(vnet + 8, 0)
     count = _add_iovec(w, _add_iovec(w, 0, vnet, VNET_BYTES), frame, size)
     return _send(w, u64(w + W_SERVER_FD) if to_server else u64(w + W_CLIENT_FD), count)
+
+
+@shared
+def send_payload(w, u, payload, size):  # type: ignore[no-untyped-def]
+    """Send a datagram that we author to the client of the packet at hand. Returns: 1; 0 when the wire did not take it."""
+    frame = u64(w + W_FRAME)
+    length = write_datagram(
+        frame, u + UP_HEAD, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), payload, size
+    )
+    return send_frame(w, frame, length, 0)

@@ -4,6 +4,7 @@
 
 What comes next in a flow is its *mode*, kept in the record:
 
+    START ──a DNS message (port 53)──► DNS, message after message
     START ──hello──► TLS ──second hello──► TLS ──handshake or application data──► settling, then free
       │ └─request──► HTTP ◄──────────────────────────────────────────┐
       │               │ Content-Length (POST, PUT, PATCH): F = J + n │
@@ -16,13 +17,15 @@ What comes next in a flow is its *mode*, kept in the record:
 RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 """
 
-from penstock.compile.memory import put16, put64, shared, u8, u16, u64
+from penstock.compile.memory import be16, put16, put64, putbe16, shared, u8, u16, u64
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import FLOW_LEFT, FLOW_MODE
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import identify, judge_host, judge_spans, marker_of, subscriber_of, tell_allowed
 from penstock.path.layout import (
+    D_SIZE,
+    PROTO_DNS,
     PROTO_HTTP,
     PROTO_TCP,
     PROTO_TLS,
@@ -36,10 +39,13 @@ from penstock.path.layout import (
     UNIT_PROTO,
     UNIT_REASON,
     UNIT_VERSION,
+    W_ANSWER,
+    W_DNS,
     W_HELLO,
     W_JUDGED,
     W_SNAPSHOT,
 )
+from penstock.path.queries import is_dns, read_message
 from penstock.policy.actions import REPORT
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.policy.layout import REPORT_ONLY
@@ -49,7 +55,7 @@ from penstock.request.chunked import CHUNK_BYTES, CHUNK_HEADER_END, read_chunk
 from penstock.request.http import read_request
 from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
-MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED = range(8)
+MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED, MODE_DNS = range(9)
 WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
 TLS_HEADER_BYTES = 5
@@ -90,6 +96,25 @@ def refuse(w, reason, proto, detail, host, host_bytes):  # type: ignore[no-untyp
 
 
 @shared
+def read_dns(w, u, record, p, end):  # type: ignore[no-untyped-def]
+    """A DNS message behind its two bytes of length (RFC 7766 8)."""
+    if end - p < 2 or end - p < 2 + be16(p):
+        return WAITS
+    size = 2 + be16(p)
+    outcome = read_message(w, u, p + 2, p + size, 1)
+    reason, answer_bytes = outcome >> 32, outcome & 0xFFFFFFFF
+    if reason == r.AMBIGUOUS:
+        return refuse_ambiguous(w, u, PROTO_DNS, 0, p)
+    put16(record + FLOW_MODE, MODE_DNS)
+    put64(w + UNIT_REASON, reason)
+    if answer_bytes == 0:
+        return advance(w, size, 0)
+    putbe16(u64(w + W_ANSWER), answer_bytes)
+    put64(u64(w + W_DNS) + D_SIZE, answer_bytes + 2)
+    return REFUSES
+
+
+@shared
 def is_tls(p):  # type: ignore[no-untyped-def]
     """Is the first byte that of a handshake record, or of one that some servers skip before it (alert, cipher change)?"""
     return u8(p) >= TLS_CHANGE_CIPHER_SPEC and u8(p) <= TLS_HANDSHAKE
@@ -110,7 +135,7 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     if judge_host(w, u, host, host_bytes) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
     flags = EVENT_HAS_ECH if u64(state + tls.FLAGS) & tls.HAS_ECH else 0
-    reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, flags, host, host_bytes)
+    reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, 0, flags, host, host_bytes)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
     put64(record + FLOW_LEFT, early)
@@ -153,7 +178,7 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
             break
         span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
         size = u64(span + hs.SPAN_BYTES) if count else 0
-        reported |= tell_allowed(w, u, marker_of(u), PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), size)
+        reported |= tell_allowed(w, u, marker_of(u), PROTO_HTTP, 0, 0, p + u64(span + hs.SPAN_OFF), size)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     put64(w + UNIT_ALLOWED, u64(w + UNIT_ALLOWED) + 1)
     method = state + hs.METHOD_SPAN
@@ -276,8 +301,12 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
         return WAITS
     if mode == MODE_START:
         if is_tls(p):
-            return read_tls_hello(w, u, record, p, end, state)
-        return read_http(w, u, record, p, end, eof, state)
+            outcome = read_tls_hello(w, u, record, p, end, state)
+        else:
+            outcome = read_http(w, u, record, p, end, eof, state)
+        return read_dns(w, u, record, p, end) if outcome == FREES and is_dns(u) else outcome
+    if mode == MODE_DNS:
+        return read_dns(w, u, record, p, end)
     if mode == MODE_HTTP or mode == MODE_GLUED:
         outcome = read_http(w, u, record, p, end, eof, state)
         if outcome == FREES and eof and is_blank(p, end):

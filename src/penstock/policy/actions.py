@@ -8,10 +8,11 @@ REPORT = 1
 BLOCK = 2
 REDIRECT = 3
 EMPTY = 4
+REWRITE = 5
 
-ACTION_COUNT = 5
+ACTION_COUNT = 6
 
-ACTION_NAMES = ("forward", "report", "block", "redirect", "empty")
+ACTION_NAMES = ("forward", "report", "block", "redirect", "empty", "rewrite")
 """By number: the word in configuration, events and metrics."""
 
 ACTION_TEXTS = (
@@ -20,5 +21,6 @@ ACTION_TEXTS = (
     "the request is refused with a page that says why",
     "the client is sent to the operator's page",
     "the client gets an empty answer",
+    "the client gets another DNS answer: that of a safer service, or none",
 )
 """By number: one sentence for people."""

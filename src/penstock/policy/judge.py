@@ -21,7 +21,10 @@ PROFILE_MASK = 0  # categories with any action, int64
 PROFILE_ACTIONS = 8
 PROFILE_RANKS = PROFILE_ACTIONS + CATEGORY_LIMIT  # 0 is decided first; ranks of one profile differ
 PROFILE_SERVICES = PROFILE_RANKS + CATEGORY_LIMIT  # index of the service
-PROFILE_BYTES = PROFILE_SERVICES + CATEGORY_LIMIT
+PROFILE_LEVELS = PROFILE_SERVICES + CATEGORY_LIMIT  # of rewrites.GROUP_NAMES, a byte each
+PROFILE_ECH = PROFILE_LEVELS + 4  # KEEP, REMOVE or REFUSE
+PROFILE_BYTES = PROFILE_LEVELS + 8
+ECH_KEEP, ECH_REMOVE, ECH_REFUSE = 0, 1, 2
 
 # What `judge` writes, one int64 each.
 OUT_CATEGORY = 0  # the deciding category's bit number, or -1
@@ -51,6 +54,15 @@ def find_first(profile, hits):  # type: ignore[no-untyped-def]
 
 
 @shared
+def profile_of(snapshot, subscriber):  # type: ignore[no-untyped-def]
+    """The profile of a subscriber, or 0 for nobody and for an index that this snapshot lacks."""
+    if subscriber < 0 or subscriber >= u64(snapshot + SUBSCRIBER_COUNT):
+        return 0
+    record = snapshot + u64(snapshot + SUBSCRIBERS_OFF) + subscriber * SUBSCRIBER_BYTES
+    return snapshot + u64(record + SUBSCRIBER_PROFILE_OFF)
+
+
+@shared
 def judge(snapshot, names, subscriber, host, length, out):  # type: ignore[no-untyped-def]
     """Judge one host for one subscriber.
 
@@ -63,10 +75,9 @@ def judge(snapshot, names, subscriber, host, length, out):  # type: ignore[no-un
     put64(out + OUT_CATEGORY, -1)
     put64(out + OUT_SERVICE, -1)
     put64(out + OUT_WOULD, FORWARD)
-    if subscriber < 0 or subscriber >= u64(snapshot + SUBSCRIBER_COUNT):
+    profile = profile_of(snapshot, subscriber)
+    if profile == 0:
         return FORWARD
-    record = snapshot + u64(snapshot + SUBSCRIBERS_OFF) + subscriber * SUBSCRIBER_BYTES
-    profile = snapshot + u64(record + SUBSCRIBER_PROFILE_OFF)
     wanted = u64(profile + PROFILE_MASK)
     if wanted == 0:
         return FORWARD

@@ -1,0 +1,224 @@
+"""DNS queries of protected subscribers: judged by every name they ask for, answered here when one is refused or rewritten.
+
+    message ─► questions ─► judge each ─► refused? ─► plan of the policy ─► answer in the server's place
+                                        └ rewritten (SafeSearch, canaries)? ─► plan of the name ─► the same
+                                        └ else it goes on
+
+The same for a datagram and for a message of a stream; who asks with DNSSEC OK gets no forged record but an honest refusal.
+RFC 1035 4, RFC 7766 (TCP), RFC 8914 (errors), RFC 4035 3.2.1 (DO).
+"""
+
+from penstock.answer.dns import (
+    ADDRESS4,
+    ADDRESS6,
+    EDE_TEXT,
+    EDE_TEXT_BYTES,
+    OVER_TCP,
+    PLAN_BYTES,
+    PLAN_CNAME,
+    RCODE,
+    TARGET4_AT,
+    TARGET6_AT,
+    write_answer,
+)
+from penstock.answer.dns import REFUSED as REFUSED_CODE
+from penstock.compile.memory import move, put64, shared, u32, u64
+from penstock.kernel import reasons as r
+from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
+from penstock.path.events import EVENT_IS_REQUEST, write_event
+from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
+from penstock.path.layout import (
+    ANSWER_BYTES,
+    D_PLAN,
+    D_TEXT,
+    PROTO_DNS,
+    UNIT_DETAIL,
+    UNIT_HOST,
+    UNIT_HOST_BYTES,
+    UNIT_PROTO,
+    UNIT_REASON,
+    W_ANSWER,
+    W_DNS,
+    W_JUDGED,
+    W_NAMES,
+    W_SNAPSHOT,
+)
+from penstock.path.send import send_payload
+from penstock.policy.actions import REPORT, REWRITE
+from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD, PROFILE_LEVELS, profile_of
+from penstock.policy.layout import DNS_JUDGED, DNS_PLAN_OFF, DNS_TEXT_BYTES, DNS_TEXT_OFF, REPORT_ONLY
+from penstock.policy.rewrites import find_rewrite
+from penstock.request import dns
+from penstock.request.status import BAD, COMPLETE
+
+DNS_PORT = 53
+NO_QUESTION = -1
+DATAGRAMS_LIMIT = 128  # in one super-packet
+
+
+@shared
+def is_dns(u):  # type: ignore[no-untyped-def]
+    """Does the packet go to the port of DNS?"""
+    return u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF == DNS_PORT
+
+
+@shared
+def _question_at(state, number):  # type: ignore[no-untyped-def]
+    return state + dns.QUESTIONS + number * dns.QUESTION_BYTES
+
+
+@shared
+def _marker(state):  # type: ignore[no-untyped-def]
+    """What tells a query from others of its flow, and a repetition not."""
+    return u64(state + dns.MESSAGE_ID) << 16 | u64(_question_at(state, 0) + dns.QTYPE)
+
+
+@shared
+def _place(slot, snapshot):  # type: ignore[no-untyped-def]
+    """Make an address of an offset into the snapshot; 0 stays 0."""
+    if u64(slot):
+        put64(slot, snapshot + u64(slot))
+    return 0
+
+
+@shared
+def _load_plan(w, offset, state, over_tcp):  # type: ignore[no-untyped-def]
+    """Copy a plan out of the snapshot, its places made addresses. Returns: where it is."""
+    snapshot, plan = u64(w + W_SNAPSHOT), u64(w + W_DNS) + D_PLAN
+    move(plan, snapshot + offset, PLAN_BYTES)
+    if u64(state + dns.WANTS_STRUCTURED) and u64(plan + EDE_TEXT):
+        put64(plan + EDE_TEXT, u64(snapshot + DNS_TEXT_OFF))
+        put64(plan + EDE_TEXT_BYTES, u64(snapshot + DNS_TEXT_BYTES))
+    _place(plan + ADDRESS4, snapshot)
+    _place(plan + ADDRESS6, snapshot)
+    _place(plan + PLAN_CNAME, snapshot)
+    _place(plan + TARGET4_AT, snapshot)
+    _place(plan + TARGET6_AT, snapshot)
+    _place(plan + EDE_TEXT, snapshot)
+    put64(plan + OVER_TCP, over_tcp)
+    return plan
+
+
+@shared
+def _refuse_honestly(plan):  # type: ignore[no-untyped-def]
+    """Who checks signatures would find a forged answer to be none: it gets the code that says what happens."""
+    put64(plan + RCODE, REFUSED_CODE)
+    put64(plan + ADDRESS4, 0)
+    put64(plan + ADDRESS6, 0)
+    return 0
+
+
+@shared
+def _note_refusal(w, state, reason, number):  # type: ignore[no-untyped-def]
+    """Leave in UNIT_* what the event of this query says."""
+    question = _question_at(state, number)
+    put64(w + UNIT_REASON, reason)
+    put64(w + UNIT_PROTO, PROTO_DNS)
+    put64(w + UNIT_DETAIL, u64(question + dns.QTYPE))
+    put64(w + UNIT_HOST, u64(w + W_DNS) + D_TEXT + u64(question + dns.HOST_OFF))
+    put64(w + UNIT_HOST_BYTES, u64(question + dns.HOST_BYTES))
+    return reason
+
+
+@shared
+def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
+    """Judge every name. Returns: the number of the first question that is refused, or NO_QUESTION.
+
+    Bounds: QUESTIONS_LIMIT."""
+    text = u64(w + W_DNS) + D_TEXT
+    for number in range(dns.QUESTIONS_LIMIT):
+        if number >= u64(state + dns.QUESTION_COUNT):
+            break
+        question = _question_at(state, number)
+        if judge_host(w, u, text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES)) > REPORT:
+            return number
+    return NO_QUESTION
+
+
+@shared
+def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
+    """The plan by which this subscriber wants the query answered, or 0."""
+    snapshot = u64(w + W_SNAPSHOT)
+    profile = profile_of(snapshot, subscriber_of(w, u))
+    if profile == 0 or u64(state + dns.QUESTION_COUNT) != 1:
+        return 0
+    question = _question_at(state, 0)
+    host = u64(w + W_DNS) + D_TEXT + u64(question + dns.HOST_OFF)
+    return find_rewrite(snapshot, u64(w + W_NAMES), profile + PROFILE_LEVELS, host, u64(question + dns.HOST_BYTES))
+
+
+@shared
+def _tell_allowed(w, u, state):  # type: ignore[no-untyped-def]
+    """Tell of names that are allowed, where somebody wants that. Returns: a path reason. Bounds: QUESTIONS_LIMIT."""
+    text, reported = u64(w + W_DNS) + D_TEXT, 0
+    for number in range(dns.QUESTIONS_LIMIT):
+        if number >= u64(state + dns.QUESTION_COUNT):
+            break
+        question = _question_at(state, number)
+        host, size = text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES)
+        reported |= tell_allowed(w, u, _marker(state), PROTO_DNS, u64(question + dns.QTYPE), 0, host, size)
+    return r.REPORTED if reported else r.ALLOWED
+
+
+@shared
+def read_message(w, u, p, end, over_tcp):  # type: ignore[no-untyped-def]
+    """Read and judge one whole message [p, end).
+
+    Writes: W_ANSWER and UNIT_*, when it is answered here. Returns: reason << 32 | size of the answer (0: it goes on).
+        The reason NOT_A_REQUEST: it asks for nothing; AMBIGUOUS: it has two readings.
+    """
+    state, snapshot = u64(w + W_DNS), u64(w + W_SNAPSHOT)
+    status = dns.read_query(p, end, state, state + D_TEXT)
+    if status == BAD:
+        return r.AMBIGUOUS << 32
+    if status != COMPLETE or u64(state + dns.QUESTION_COUNT) == 0:
+        return r.NOT_A_REQUEST << 32
+    if u64(snapshot + DNS_JUDGED) == 0:
+        return r.ALLOWED << 32
+    refused, plan, reason = _judge_questions(w, u, state), 0, r.BLOCKED
+    if refused >= 0:
+        _note_refusal(w, state, r.BLOCKED, refused)
+        plan = _load_plan(w, u64(snapshot + DNS_PLAN_OFF), state, over_tcp)
+        if u64(state + dns.DNSSEC_OK):
+            _refuse_honestly(plan)
+    else:
+        offset = _find_rewrite(w, u, state)
+        if offset == 0 or u64(snapshot + REPORT_ONLY):
+            return _tell_allowed(w, u, state) << 32
+        put64(w + W_JUDGED + OUT_CATEGORY, -1)
+        put64(w + W_JUDGED + OUT_SERVICE, -1)
+        put64(w + W_JUDGED + OUT_WOULD, REWRITE)
+        reason = _note_refusal(w, state, r.REWRITTEN, 0)
+        plan = _load_plan(w, offset, state, over_tcp)
+    return reason << 32 | write_answer(u64(w + W_ANSWER) + 2 * over_tcp, ANSWER_BYTES - 2, p, state, plan)
+
+
+@shared
+def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
+    """One datagram. Returns: a path reason."""
+    outcome = read_message(w, u, p, end, 0)
+    reason, size = outcome >> 32, outcome & 0xFFFFFFFF
+    if size:
+        write_event(
+            w, u, identify(w, u, _marker(u64(w + W_DNS))), PROTO_DNS, u64(w + W_JUDGED + OUT_WOULD), reason,
+            subscriber_of(w, u), u64(w + UNIT_DETAIL), EVENT_IS_REQUEST, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
+        )  # fmt: skip
+        send_payload(w, u, u64(w + W_ANSWER), size)
+    return reason
+
+
+@shared
+def take_query(w, u):  # type: ignore[no-untyped-def]
+    """A datagram to a DNS server, or a super-packet of some. Returns: the gravest path reason of them.
+
+    Bounds: DATAGRAMS_LIMIT."""
+    at = u + UP_HEAD + u32(u + UP_PAYLOAD)
+    end, step, gravest = at + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_GSO_SIZE), 0
+    if step == 0:
+        step = max(end - at, 1)
+    for _ in range(DATAGRAMS_LIMIT):
+        gravest = max(gravest, _take_one(w, u, at, min(at + step, end)))
+        at += step
+        if at >= end:
+            return gravest
+    return r.OUT_OF_WINDOW
