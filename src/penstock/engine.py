@@ -17,6 +17,7 @@ import numpy as np
 from numba import int64
 
 from penstock.compile.native import kernel
+from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel import bpf, tables
 from penstock.line.inline import Pair, RingMemory, open_wire
 from penstock.line.pins import Pins
@@ -46,6 +47,7 @@ class Engine:
             self.maps[table.name] = np.frombuffer(bpf.map_memory(table), np.uint8)
         self.options = standing["options"]
         self.snapshot: Snapshot | None = None
+        self.bindings = np.zeros(BINDINGS_BYTES, np.uint8)  # what one worker learns of a client, all know
         self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
         self.threads: list[threading.Thread] = []
@@ -61,7 +63,12 @@ class Engine:
         counters = self._address("path_counters") + number * tables.COUNTER_BYTES
         times = self._address("verdict_times") + number * tables.HISTOGRAM_BYTES
         memory = WorkerMemory(
-            self._address("flows"), self._address("control"), counters, times, self.shared.block(number)
+            self._address("flows"),
+            self._address("control"),
+            counters,
+            times,
+            self.shared.block(number),
+            self.bindings,
         )
         memory.set(layout.W_RING, ring.address)
         memory.set(layout.W_RING_FD, ring.fd)

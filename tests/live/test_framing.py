@@ -94,6 +94,13 @@ LINE_FORMS = {
     + WHOLE,
     "upgrade, then": get(b"Host: " + G, b"Upgrade: websocket", b"Connection: Upgrade") + WHOLE,
     "HTTP/0.9, then": b"GET /\r\n" + WHOLE,
+    "no version": lines(b"GET /", b"Host: " + B),
+    "no version, POST": lines(b"POST x", b"Host: " + B),
+    "no version, own method": lines(b"FROB /", b"Host: " + B),
+    "no version, folded": lines(b"FROB /", b"X: y", b" z", b"Host: " + B),
+    "no version, then": lines(b"FROB /", b"Host: " + G, b"Connection: keep-alive") + WHOLE,
+    "spaces behind an own method": lines(b"F.O /a b HTTP/1.1", b"Host: " + B),
+    "tab behind an own method": lines(b"F.O /a\tb", b"Host: " + B),
 }
 BODY_FORMS = {
     "behind an empty body": post(b"Content-Length: 0", body=WHOLE),

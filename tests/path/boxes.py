@@ -2,7 +2,7 @@
 
 `bad.test` and everything below it is refused with a page, `ads.test` with an empty answer, `casino.test` with a redirect,
 `odd.test` is only reported. Subscribers 10.1/16 and fd00::/16 are protected, 10.2/16 is protected and fails closed,
-10.9/16 is a subscriber without services.
+10.3/16 wants no ECH, 10.9/16 is a subscriber without services.
 """
 
 import atexit
@@ -41,10 +41,15 @@ SETTINGS: dict[str, Any] = {
         "web": {"categories": {"phishing": "block", "gambling": "redirect", "strange": "report"}},
         "ads": {"categories": {"advertising": "empty"}},
     },
-    "profiles": {"all": {"services": ["web", "ads"]}, "none": {"services": []}},
+    "profiles": {
+        "all": {"services": ["web", "ads"]},
+        "none": {"services": []},
+        "hidden": {"services": ["web"], "ech": "refuse"},
+    },
     "subscribers": [
         {"id": "home", "prefixes": ["10.1.0.0/16", "fd00::/16"], "profile": "all"},
         {"id": "closed", "prefixes": ["10.2.0.0/16"], "profile": "all", "fail": "closed"},
+        {"id": "plain", "prefixes": ["10.3.0.0/16"], "profile": "hidden"},
         {"id": "bare", "prefixes": ["10.9.0.0/16"], "profile": "none"},
     ],
     "page": {"redirect_url": "https://help.example/blocked"},

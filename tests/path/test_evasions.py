@@ -386,3 +386,12 @@ def test_bodies_behind_the_body_of_a_get_pass(box: Box) -> None:
         outcome = talk.client(request("good.test", method, "/", f"Content-Length: {len(query)}", body=query))
         assert name_of(outcome) in ("allowed", "body_read")
         talk.server(response())
+
+
+def test_a_command_that_looks_like_a_request_line_frees_its_flow_when_the_server_answers(box: Box) -> None:
+    """FTP: `USER x` and a password that comes minutes later; meanwhile nothing of the flow is unfinished."""
+    talk = Conversation(box, Flow(client_port=50960, server_port=21)).open()
+    talk.server(b"220 ready\r\n")
+    assert name_of(talk.client(b"USER x\r\n")) == "incomplete"
+    talk.server(b"331 password?\r\n")
+    assert name_of(talk.client(b"PASS y\r\n")) == "free"

@@ -5,9 +5,12 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import pytest
 
 from penstock.line.native import Outcome
+from tests.hellos import extension, groups_and_signatures, key_share, plain_hello, record, supported_versions
+from tests.hellos import hello as hello_message
 from tests.path.boxes import Box, Conversation, name_of, sent_to
 from tests.quic import crypto, datagram, hello, initial, read_datagram
 from tests.vocabulary import FIN, RST, TO_CLIENT, TO_SERVER, Flow
@@ -131,3 +134,99 @@ def test_a_refused_query_is_answered_in_its_stream(box: Box) -> None:
 def test_http_on_the_port_of_dns(box: Box) -> None:
     talk = Conversation(box, flow()).open()
     assert name_of(talk.client(b"GET / HTTP/1.1\r\nHost: bad.test\r\n\r\n")) == "blocked"
+
+
+def answer(content: bytes, *records: tuple[str, str]) -> bytes:
+    """The server's answer: records of the question's own name, as type and text."""
+    asked = dns.message.from_wire(content)
+    told = dns.message.make_response(asked)
+    told.ednsflags |= asked.ednsflags & dns.flags.DO  # as RFC 3225 wants it
+    for kind, text in records:
+        told.answer.append(dns.rrset.from_text(asked.question[0].name, 60, "IN", kind, text))
+    return told.to_wire()
+
+
+def give(box: Box, where: Flow, content: bytes) -> Outcome:
+    return box.take_raw(datagram(where, content, TO_CLIENT), TO_CLIENT)
+
+
+def test_an_answer_passes(box: Box) -> None:
+    where, told = flow(), answer(query("good.test"), ("A", "192.0.2.9"))
+    outcome = give(box, where, told)
+    assert name_of(outcome) == "answer_passed"
+    assert [(side, read_datagram(frame).data) for side, frame in outcome.sent] == [(TO_CLIENT, told)]
+    assert name_of(give(box, where, b"no DNS at all")) == "answer_passed"
+    assert name_of(give(box, where._replace(client="10.9.0.1"), told)) == "datagram_server"
+
+
+ADDRESS = "192.0.2.77"
+
+
+def resolve(box: Box, client: str, name: str, kind: str = "A", text: str = ADDRESS, **more: object) -> Outcome:
+    """The server's answer to a query of this client passes the box."""
+    where = Flow(client=client, server="192.0.2.53", client_port=next(ports), server_port=53)
+    return give(box, where, answer(query(name, kind, **more), (kind, text)))
+
+
+def nameless() -> bytes:
+    return record(plain_hello_without_name())
+
+
+def plain_hello_without_name() -> bytes:
+    return hello_message(supported_versions(0x0304), groups_and_signatures(), key_share())
+
+
+def test_a_flow_without_a_name_is_judged_by_what_was_resolved(box: Box) -> None:
+    resolve(box, "10.1.4.1", "deep.bad.test")
+    bad = Conversation(box, Flow("10.1.4.1", ADDRESS, next(ports), 443)).open()
+    assert name_of(bad.client(nameless())) == "blocked"
+    raw = Conversation(box, Flow("10.1.4.1", ADDRESS, next(ports), 2222)).open()
+    assert name_of(raw.client(b"\1\2\3\4 a protocol of its own")) == "blocked"
+    datagrams = Flow("10.1.4.1", ADDRESS, next(ports), 5000)
+    assert name_of(box.take_raw(datagram(datagrams, b"a game"), TO_SERVER)) == "blocked"
+    assert name_of(box.take_raw(datagram(datagrams, b"a game"), TO_SERVER)) == "refused_client"
+    other = Conversation(box, Flow("10.1.4.2", ADDRESS, next(ports), 443)).open()
+    assert name_of(other.client(nameless())) == "allowed"
+    box.now_ns += 400_000_000_000
+    late = Conversation(box, Flow("10.1.4.1", ADDRESS, next(ports), 443)).open()
+    assert name_of(late.client(nameless())) == "allowed"
+
+
+def test_dns_that_hides_its_names_is_refused(box: Box) -> None:
+    dot = Conversation(box, Flow(client_port=next(ports), server_port=853)).open()
+    assert name_of(dot.client(record(plain_hello(b"dns.test")))) == "encrypted_dns"
+    doq = initial(b"doq-doq-", crypto(0, hello("dns.test")))
+    assert (
+        name_of(box.take_raw(datagram(Flow(client_port=next(ports), server_port=853), doq), TO_SERVER))
+        == "encrypted_dns"
+    )
+
+
+ECH = "1 . alpn=h2 ech=AEn+DQBFKwAgACABWIHUGj4u+PIggYXcR5JF0gYk3dCRioBW8uJq9H4mKAAIAAEAAQABAANAEnB1YmxpYy50bHMtZWNoLmRldgAA"
+
+
+def test_ech_is_kept_unless_the_profile_says_otherwise(box: Box) -> None:
+    asked = answer(query("good.test", "HTTPS"), ("HTTPS", ECH))
+    outcome = give(box, flow(), asked)
+    assert name_of(outcome) == "answer_passed"
+    assert read_datagram(outcome.sent[0][1]).data == asked
+    outcome = give(box, flow(client="10.3.0.1"), asked)
+    assert name_of(outcome) == "answer_changed"
+    told = dns.message.from_wire(read_datagram(outcome.sent[0][1]).data)
+    assert "ech" not in told.answer[0].to_text()
+    assert "h2" in told.answer[0].to_text()
+    signed = answer(query("good.test", "HTTPS", want_dnssec=True), ("HTTPS", ECH))
+    assert name_of(give(box, flow(client="10.3.0.1"), signed)) == "answer_passed"
+
+
+def test_a_hello_that_hides_its_name_is_refused(box: Box) -> None:
+    client = "10.3.0.9"
+    resolve(box, client, "site.test", "HTTPS", ECH)
+    resolve(box, client, "site.test")
+    shown = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
+    assert name_of(shown.client(record(plain_hello(b"site.test", extension(0xFE0D, bytes(40)))))) == "allowed"
+    hidden = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
+    front = record(plain_hello(b"front.test", extension(0xFE0D, bytes(40))))
+    assert name_of(hidden.client(front)) == "encrypted_hello"
+    plain = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
+    assert name_of(plain.client(record(plain_hello(b"front.test")))) == "allowed"

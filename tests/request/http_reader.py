@@ -166,3 +166,11 @@ def skip_chunks(stream: bytes, start: int) -> tuple[int, int]:
 def is_refused(said: Connection) -> bool:
     """Does the caller refuse the connection? Bytes that are no request where one must begin are refused as well."""
     return said.status == BAD or (said.status == NOT_MINE and said.requests > 0)
+
+
+def judge_against(stream: bytes, said: Connection, hosts: list[bytes], requests: int) -> None:
+    """The caller refuses, or knows every host that the server served (and that these bytes are requests at all)."""
+    if is_refused(said):
+        return
+    assert set(hosts) <= set(said.hosts), (stream, said, hosts)
+    assert said.status != NOT_MINE or requests == 0, (stream, said)

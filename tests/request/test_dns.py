@@ -214,6 +214,7 @@ def check_against_dnspython(content: bytes) -> None:
         (header() + b"\x40a\0" + TAIL, reader.BAD_LABEL_TYPE),
         (header() + b"\x80a\0" + TAIL, reader.BAD_LABEL_TYPE),
         (header() + wire(*[b"x" * 63] * 4) + TAIL, reader.BAD_NAME_LONG),
+        (header() + wire(*[b"x" * 63] * 3, b"y" * 62) + TAIL, reader.BAD_NAME_LONG),
         (header() + EXAMPLE + TAIL[:3], reader.BAD_QUESTION_CUT),
         (header(2) + EXAMPLE + TAIL, reader.BAD_NAME_CUT),
         (header(5) + 5 * (EXAMPLE + TAIL), reader.BAD_QUESTION_COUNT),

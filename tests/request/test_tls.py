@@ -130,6 +130,7 @@ def test_tolerated(stream: bytes) -> None:
     [
         pytest.param(inside.BAD_RECORD_LENGTH, record(b""), id="empty record"),
         pytest.param(inside.BAD_RECORD_LENGTH, b"\x16\x03\x01\x41\x01\x01", id="too long a record"),
+        pytest.param(inside.BAD_RECORD_LENGTH, b"\x16\x03\x01\xff\xff\x01", id="the longest record"),
         pytest.param(inside.BAD_RECORD_LENGTH, records(plain_hello()[:50]) + record(b""), id="empty record inside"),
         pytest.param(inside.BAD_RECORD_TYPE, records(plain_hello()[:50]) + record(b"\1\x5a", ALERT), id="alert inside"),
         pytest.param(
@@ -166,6 +167,7 @@ def test_refused(detail: int, stream: bytes) -> None:
         (b"\x17\3\3\0\x20" + bytes(32), 1),
         (b"\x16\3\1\0\x04\x02\0\0\0", 6),
         (b"\x16\3\1\0\x04\x10\0\0\0", 6),
+        (b"\x16\3\x7f\xd1\xc4\x77\0\0\0", 6),  # random bytes in mid-stream
         (b"\x16\xfe\xff\0\0\0\0\0\0\0\0", 5),  # DTLS
         (b"\x16\0\0\0\2\1", 9),
         (b"\x16\0\0\0\x21\1\xff\0\0", 9),

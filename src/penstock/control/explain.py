@@ -32,6 +32,12 @@ from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS
 from penstock.policy.snapshot import Snapshot
 
 STYLES = {"forward": "green", "report": "yellow"}
+PAGES = {"block": "a page that says why", "redirect": "a 302 to the operator's page", "empty": "an empty answer"}
+ANSWERS = (  # what a refused client gets: protocol, and the answer, which over HTTP is the action's own
+    ("over HTTP", None),
+    ("over HTTPS", "the TLS alert unrecognized_name: the browser's own error page"),
+    ("over QUIC", "a connection that is closed at once: browsers ask again over TCP"),
+)
 
 
 class ExplainError(PenstockError):
@@ -118,6 +124,13 @@ def find_entry(configuration: Configuration, category: str, host: bytes) -> tupl
     return None
 
 
+def find_answers(action: str) -> list[tuple[str, str]]:
+    """What the client gets for an action, protocol by protocol; none where the request goes on."""
+    if action not in PAGES:
+        return []
+    return [(protocol, answer or PAGES[action]) for protocol, answer in ANSWERS]
+
+
 def render(explanation: Explanation) -> RenderableType:
     """An explanation for a terminal."""
     style = STYLES.get(explanation.action, "red")
@@ -134,6 +147,7 @@ def render(explanation: Explanation) -> RenderableType:
         ("category", explanation.category),
         ("list", where or ("no line of the lists as they are now" if explanation.category else None)),
         ("entry", explanation.entry),
+        *find_answers(explanation.action),
         ("lists built", f"{explanation.built:%Y-%m-%d %H:%M:%S} UTC"),
     )
     for label, value in rows:

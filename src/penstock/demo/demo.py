@@ -2,20 +2,24 @@
 
     1  two topologies: one for Penstock, one with the kernel's bridge to compare with; the same site in both
     2  `penstock run` with two subscribers: home has every service, office has none
-    3  curl asks for each site: 2 subscribers x IPv4, IPv6 x HTTP, HTTPS; the site's own log must agree
+    3  curl asks for each site: 2 subscribers x IPv4, IPv6 x HTTP, HTTPS, and aioquic by QUIC; the site's log must agree
     4  a bulk transfer through each, in turns
 
 Knows what must come of each request and says so in one line when it does not. Refuses to know how Penstock does it.
 """
 
+import json
 import os
 import platform
 import re
 import shutil
 import signal
 import statistics
+import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +27,15 @@ from rich.table import Table
 
 from penstock.demo.box import BLOCKED, GOOD, BoxError, start_box, stop_box, write_configuration
 from penstock.demo.namespaces import TopologyError
-from penstock.demo.servers import Certificate, Server, ServerError, read_log, start_site, write_certificate
+from penstock.demo.servers import (
+    Certificate,
+    Server,
+    ServerError,
+    read_log,
+    start_quic,
+    start_site,
+    write_certificate,
+)
 from penstock.demo.topology import HOME, OFFICE, Subscriber, Topology, server_address
 
 OLDEST_KERNEL = (6, 6)  # tcx
@@ -33,6 +45,8 @@ TURN_S = 0.7
 TLS_FAILED = "35"  # curl's exit status for a handshake that failed
 ALERT = re.compile(r"alert|unrecognized name", re.IGNORECASE)  # OpenSSL's text of one alert lacks the word
 ASK_S = 10
+QUIC_LIBRARY = "aioquic"  # Debian's curl has no HTTP/3
+NO_QUIC = f"No QUIC here: `pip install 'penstock[demo]'` brings {QUIC_LIBRARY}, its client and its server."
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ class Ask:
         """What the client must get."""
         if self.host == GOOD or self.subscriber is OFFICE:
             return "site"
-        if self.scheme == "https":
+        if self.scheme != "http":
             return "refused"
         return "empty" if self.host == BLOCKED["advertising"] else "page"
 
@@ -96,8 +110,10 @@ def _run(console: Console, directory: Path) -> str:
     for place in places.values():
         place.mkdir()
     with Topology("penstock") as line, Topology("bridge") as bridge:
-        with console.status("Starting the internet: one site with every name, HTTP and HTTPS"):
+        with console.status("Starting the internet: one site with every name, HTTP, HTTPS and QUIC"):
             site = start_site(line, places["penstock"], pair)
+            if has_quic():
+                start_quic(line, site, pair)
             start_site(bridge, places["bridge"], pair)
         configuration = write_configuration(places["penstock"])
         with console.status("Starting Penstock in line (the first start compiles it)"):
@@ -109,20 +125,32 @@ def _run(console: Console, directory: Path) -> str:
             stop_box(line, box)
 
 
+def has_quic() -> bool:
+    """Is there a client and a server for QUIC?"""
+    return find_spec(QUIC_LIBRARY) is not None
+
+
 def _show_requests(console: Console, line: Topology, site: Server, pair: Certificate) -> str:
     columns = [(one, family) for one in (HOME, OFFICE) for family in (4, 6)]
     table = Table(title="What each client got")
     table.add_column("site", no_wrap=True)
     for one, family in columns:
         table.add_column(f"{one.name}\nIPv{family}")
+    schemes = ("http", "https", "quic") if has_quic() else ("http", "https")
+    rows = [
+        [Ask(host, scheme, one, family) for one, family in columns]
+        for host in (GOOD, *BLOCKED.values())
+        for scheme in schemes
+    ]
+    got = dict(send_requests(line, [ask for row in rows for ask in row], pair))
     wrong: list[str] = []
-    for host in (GOOD, *BLOCKED.values()):
-        for scheme in ("http", "https"):
-            asks = [Ask(host, scheme, one, family) for one, family in columns]
-            cells = [_show_ask(ask, send_request(line, ask, pair), _reached(site, ask), wrong) for ask in asks]
-            table.add_row(f"{scheme}://{host}", *cells)
+    for row in rows:
+        cells = [_show_ask(ask, got[ask], _reached(site, ask), wrong) for ask in row]
+        table.add_row(f"{row[0].scheme}://{row[0].host}", *cells)
     console.print(table)
     console.print(f"{HOME.name} switched every service on, {OFFICE.name} none.")
+    if not has_quic():
+        console.print(NO_QUIC, markup=False)
     if not wrong:
         console.print("The site's own log names the requests that got `site`, and no other.")
     return wrong[0] if wrong else ""
@@ -137,6 +165,27 @@ def _show_ask(ask: Ask, got: str, reached: bool, wrong: list[str]) -> str:
         f"(the site's log {served} it) where {ask.expected} was expected"
     )
     return f"[red]{got}, {'' if reached else 'not '}served[/]"
+
+
+def send_requests(line: Topology, asks: list[Ask], pair: Certificate) -> Iterator[tuple[Ask, str]]:
+    """Ask everything: by curl one after the other, by QUIC all at once in one program. Each with what was got."""
+    yield from ((ask, send_request(line, ask, pair)) for ask in asks if ask.scheme != "quic")
+    by_quic = [ask for ask in asks if ask.scheme == "quic"]
+    if by_quic:
+        yield from zip(by_quic, send_by_quic(line, by_quic, pair), strict=True)
+
+
+def send_by_quic(line: Topology, asks: list[Ask], pair: Certificate) -> list[str]:
+    """Ask by `penstock.demo.quic`: for each `site`, `refused`, or what happened. Raises ServerError."""
+    questions = [
+        {"host": ask.host, "source": ask.subscriber.address(ask.family), "server": server_address(ask.family)}
+        for ask in asks
+    ]
+    argv = [sys.executable, "-m", "penstock.demo.quic", "ask", "--port", "443", f"--certificate={pair.certificate}"]
+    done = line.run("client", argv, stdin=None, input="".join(json.dumps(each) + "\n" for each in questions))
+    if done.returncode:
+        raise ServerError(f"the QUIC client: {done.stderr.strip()[-400:]}")
+    return [json.loads(row)["got"] for row in done.stdout.splitlines()]
 
 
 def send_request(line: Topology, ask: Ask, pair: Certificate) -> str:

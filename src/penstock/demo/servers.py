@@ -74,6 +74,17 @@ def start_site(
     return start_program(topology, Server("CPython", http_port, https_port, log), argv)
 
 
+def start_quic(topology: Topology, site: Server, pair: Certificate) -> None:
+    """Start the QUIC side of `site` (`penstock.demo.quic`), which shares its log. Raises ServerError."""
+    argv: list[str | Path] = [sys.executable, "-m", "penstock.demo.quic", "serve", "--port", str(site.https_port)]
+    argv += ["--certificate", pair.certificate, "--key", pair.key, "--log", site.log]
+    complaints = site.log.with_suffix(".quic-errors")
+    with complaints.open("w") as errors:
+        program = topology.spawn("server", argv, stdout=subprocess.PIPE, stderr=errors, text=True)
+    if program.stdout is None or program.stdout.readline() != "ready\n":
+        raise ServerError(f"the QUIC server did not start: {complaints.read_text(errors='replace').strip()[-400:]}")
+
+
 def start_program(topology: Topology, server: Server, argv: Sequence[str | Path], **options: Any) -> Server:
     """Start the program that is `server`, complaints beside its log, and wait until it listens. Raises ServerError."""
     complaints = server.log.with_suffix(".errors")

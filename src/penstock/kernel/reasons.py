@@ -80,6 +80,7 @@ UP_FRAGMENT = _reason(53, _U, "up_fragment", "a fragment of a protected subscrib
 UP_DATAGRAM = _reason(
     54, _U, "up_datagram", "UDP: of a flow that nobody has looked at, or one that may open a connection"
 )
+UP_ANSWER = _reason(55, _U, "up_answer", "from a DNS server to a protected subscriber")
 # ---- path: what became of a packet that went up -----------------------------------------------------------------------
 _R, _A, _X, _E = Verdict.RELEASED, Verdict.ANSWERED, Verdict.REFUSED, Verdict.EXPIRED
 ALLOWED = _reason(64, _R, "allowed", "completes a request that the policy allows")
@@ -95,6 +96,8 @@ PEEKED = _reason(73, _R, "peeked", "a response's head was looked at; the packet 
 SETTLED = _reason(74, _R, "settled", "waited while its flow was set free")
 JUDGED_CONNECTION = _reason(75, _R, "judged_connection", "QUIC: of a connection that was judged before")
 UNDECRYPTABLE = _reason(76, _R, "undecryptable", "a QUIC Initial of no known connection that its keys do not open")
+ANSWER_PASSED = _reason(77, _R, "answer_passed", "a DNS answer, as it came")
+ANSWER_CHANGED = _reason(78, _R, "answer_changed", "a DNS answer without the keys of Encrypted ClientHello")
 BLOCKED = _reason(80, _A, "blocked", "completes a request that the policy refuses")
 AMBIGUOUS = _reason(81, _A, "ambiguous", "a request that two servers could read in two ways")
 REFUSED_CLIENT = _reason(82, _A, "refused_client", "from the client, of a refused flow: acknowledged or answered again")
@@ -102,6 +105,7 @@ REFUSED_SERVER = _reason(83, _A, "refused_server", "from the server, of a refuse
 UNREAD_VERSION = _reason(84, _A, "unread_version", "a QUIC version that is not read: the client is told which are")
 REWRITTEN = _reason(85, _A, "rewritten", "a DNS query whose answer the policy writes itself")
 ENCRYPTED_DNS = _reason(86, _A, "encrypted_dns", "DNS over TLS or QUIC, whose names nobody could judge")
+ENCRYPTED_HELLO = _reason(87, _A, "encrypted_hello", "a hello that hides its name, to a site that offers that")
 BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")

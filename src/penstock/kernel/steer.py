@@ -227,13 +227,24 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
 
 @shared
 def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
-    """A UDP datagram from the internet's side. One that may open a QUIC connection where the subscriber asked nothing makes
-    him its server, whose own Initials nobody on the way can open."""
-    if may_open_connection(skb, view):
+    """A UDP datagram from the internet's side. What a DNS server answers is read. One that may open a QUIC connection where
+    the subscriber asked nothing makes him its server, whose own Initials nobody on the way can open."""
+    is_dns = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF == DNS_PORT
+    if is_dns or may_open_connection(skb, view):
         bucket = find_bucket(skb, view, key)
-        if bucket == 0 or find_record(skb, bucket, view, key):
+        if bucket == 0:
             return r.DATAGRAM_SERVER
-        if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
+        record = 0
+        if not is_dns:
+            record = find_record(skb, bucket, view, key)
+        if record:
+            return r.DATAGRAM_SERVER
+        protection = find_protection(skb, key, 0)
+        if protection & t.SUBSCRIBER_PROTECTED == 0:
+            return r.DATAGRAM_SERVER
+        if is_dns:
+            return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_ANSWER)
+        if protection:
             make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, coarse_time_ns(skb) >> MS_SHIFT)
     return r.DATAGRAM_SERVER
 

@@ -26,18 +26,22 @@ from penstock.flow.connection import (
     newest_of,
     previous_of,
 )
-from penstock.flow.record import FREED, pack_word
+from penstock.flow.record import FREED, OPEN, pack_word, state_of
+from penstock.flow.record import REFUSED as REFUSED_FLOW
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, subscriber_of
+from penstock.path.hosts import identify, judge_hello, subscriber_of
 from penstock.path.initials import TIMES_LIMIT, derive_own, hold_for, open_connection, send_bounded, take_initial
 from penstock.path.layout import (
     HELD,
     PROTO_QUIC,
+    PROTO_UDP,
     Q_SEALED,
+    UNIT_HOST,
+    UNIT_HOST_BYTES,
     W_CONNECTIONS,
     W_CONTROL,
     W_EPOCH,
@@ -49,7 +53,7 @@ from penstock.path.layout import (
     W_SNAPSHOT,
 )
 from penstock.policy.actions import BLOCK
-from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
+from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
 from penstock.policy.layout import QUIC_VERSIONS_PASS, REPORT_ONLY
 from penstock.request import quic
 from penstock.request.status import COMPLETE, NOT_MINE
@@ -179,6 +183,23 @@ def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _judge_nameless(w, u, record):  # type: ignore[no-untyped-def]
+    """Judge a flow of another protocol by its server, once. Returns: a path reason."""
+    state = state_of(u64(record + t.FLOW_WORD))
+    if state != OPEN:
+        return r.REFUSED_CLIENT if state == REFUSED_FLOW else r.NOT_A_REQUEST
+    refused = judge_hello(w, u, u, 0, 0)
+    if refused == 0:
+        return r.NOT_A_REQUEST
+    put64(record + t.FLOW_WORD, pack_word(REFUSED_FLOW, 0, 0))
+    write_event(
+        w, u, identify(w, u, 0), PROTO_UDP, u64(w + W_JUDGED + OUT_WOULD), refused, subscriber_of(w, u), 0,
+        EVENT_IS_REQUEST, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
+    )  # fmt: skip
+    return refused
+
+
+@shared
 def _may_be_undecryptable(w, record, now_ms):  # type: ignore[no-untyped-def]
     """Can an honest subscriber send an Initial that no key opens? As a server, to whoever asked him; or in a connection
     that began before anybody read here."""
@@ -213,6 +234,8 @@ def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
         at += step
     if reason == HELD and u64(u64(w + W_HOLDER) + E_STATE) == JUDGED:
         reason = r.ALLOWED  # the rest of its hello came in the same packet
+    if reason == r.NOT_A_REQUEST and record:
+        reason = _judge_nameless(w, u, record)
     if reason == r.UNDECRYPTABLE and not _may_be_undecryptable(w, record, now_ms):
         return r.UNSEALED
     if record and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:

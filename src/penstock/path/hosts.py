@@ -3,16 +3,36 @@
 A request may name several hosts (target and Host fields); it is allowed only when each of them is.
 """
 
-from penstock.compile.memory import shared, u32, u64
-from penstock.kernel.reasons import ALLOWED, REPORTED
+from penstock.compile.memory import put64, shared, u8, u32, u64
+from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, read_binding
+from penstock.flow.stream import POOL_NOW_MS
+from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED
 from penstock.kernel.tables import FLOW_CLIENT, FLOW_PORTS, FLOW_SERVER, UP_ACK, UP_KEY, UP_SEQ
 from penstock.path.events import EVENT_IS_REQUEST, write_event
-from penstock.path.layout import ALL_REQUESTS, W_JUDGED, W_NAMES, W_OPTIONS, W_SECRET, W_SNAPSHOT
-from penstock.policy.actions import FORWARD, REPORT
-from penstock.policy.judge import judge
+from penstock.path.layout import (
+    ALL_REQUESTS,
+    D_HOST,
+    D_MAPPED,
+    UNIT_HOST,
+    UNIT_HOST_BYTES,
+    W_BINDINGS,
+    W_DNS,
+    W_JUDGED,
+    W_NAMES,
+    W_OPTIONS,
+    W_POOL,
+    W_SECRET,
+    W_SNAPSHOT,
+)
+from penstock.policy.actions import BLOCK, FORWARD, REPORT
+from penstock.policy.addresses import write_address
+from penstock.policy.judge import ECH_REFUSE, OUT_CATEGORY, OUT_SERVICE, OUT_WOULD, PROFILE_ECH, judge, profile_of
+from penstock.policy.layout import DOT_REFUSED, REPORT_ONLY
 from penstock.policy.subscribers import find_subscriber
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
 from penstock.wire.headers import mix
+
+DOT_PORT = 853  # RFC 7858 3.1, RFC 9250 4.1.1
 
 
 @shared
@@ -74,3 +94,87 @@ def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type:
         flags | EVENT_IS_REQUEST, host, host_bytes,
     )  # fmt: skip
     return 1 if action == REPORT else 0
+
+
+@shared
+def find_bound(w, u):  # type: ignore[no-untyped-def]
+    """The name that this client last resolved to this server, at D_HOST. Returns: its size, 0 for none."""
+    key = hash_address(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, u + UP_KEY + FLOW_SERVER)
+    found = read_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), u64(w + W_DNS) + D_HOST)
+    return max(found, 0) & 0xFFFF
+
+
+@shared
+def flags_of_name(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """What is known of a name as this client resolved it: RESOLVED, OFFERED_ECH; 0 when it did not."""
+    key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, host_bytes)
+    found = read_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), u64(w + W_DNS) + D_MAPPED)
+    return max(found, 0) >> 16
+
+
+@shared
+def hides_its_name(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """Does a hello with an ECH extension hide its name, rather than send the extension for show? For show it names what
+    this client resolved; in earnest a front that nobody resolves, at an address of a site whose answers offered ECH."""
+    if flags_of_name(w, u, host, host_bytes) & RESOLVED:
+        return False
+    size = find_bound(w, u)
+    return size > 0 and flags_of_name(w, u, u64(w + W_DNS) + D_HOST, size) & OFFERED_ECH != 0
+
+
+@shared
+def show_host(w, host, host_bytes):  # type: ignore[no-untyped-def]
+    """The host that the event of this request names."""
+    put64(w + UNIT_HOST, host)
+    put64(w + UNIT_HOST_BYTES, host_bytes)
+    return 0
+
+
+@shared
+def _judge_server(w, u):  # type: ignore[no-untyped-def]
+    """Judge a flow that says no name by the name that led to its server, and by its address. Returns: BLOCKED or 0."""
+    host = u64(w + W_DNS) + D_HOST
+    size = find_bound(w, u)
+    show_host(w, host, size)
+    if size and judge_host(w, u, host, size) > REPORT:
+        return BLOCKED
+    size = write_address(host, u + UP_KEY + FLOW_SERVER)
+    show_host(w, host, size)
+    return BLOCKED if judge_host(w, u, host, size) > REPORT else 0
+
+
+@shared
+def _judge_hidden(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def]
+    """Refuse what the policy cannot judge: DNS over TLS or QUIC, a hidden name, a name that was never resolved.
+
+    Returns: a reason, or 0."""
+    snapshot = u64(w + W_SNAPSHOT)
+    profile = profile_of(snapshot, subscriber_of(w, u))
+    if profile == 0 or u64(snapshot + REPORT_ONLY):
+        return 0
+    if u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF == DOT_PORT and u64(snapshot + DOT_REFUSED):
+        return ENCRYPTED_DNS
+    if has_ech and u8(profile + PROFILE_ECH) == ECH_REFUSE and hides_its_name(w, u, host, host_bytes):
+        return ENCRYPTED_HELLO
+    return 0
+
+
+@shared
+def judge_hello(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def]
+    """Judge what a TLS or QUIC hello asks for, or (0 bytes) a flow that says no name.
+
+    Writes: W_JUDGED; UNIT_HOST*: the host that decided. Returns: 0 when it is allowed, or the reason why it is refused.
+    """
+    show_host(w, host, host_bytes)
+    if host_bytes == 0:
+        if _judge_server(w, u):
+            return BLOCKED
+        show_host(w, host, 0)
+    elif judge_host(w, u, host, host_bytes) > REPORT:
+        return BLOCKED
+    reason = _judge_hidden(w, u, host, host_bytes, has_ech)
+    if reason:
+        put64(w + W_JUDGED + OUT_CATEGORY, -1)
+        put64(w + W_JUDGED + OUT_SERVICE, -1)
+        put64(w + W_JUDGED + OUT_WOULD, BLOCK)
+    return reason

@@ -46,7 +46,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel.tables import UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.holds import end_hold
-from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
+from penstock.path.hosts import identify, judge_hello, subscriber_of, tell_allowed
 from penstock.path.layout import (
     HELD,
     PLAIN_BYTES,
@@ -55,6 +55,8 @@ from penstock.path.layout import (
     Q_HELLO,
     Q_KEYS,
     Q_SEALED,
+    UNIT_HOST,
+    UNIT_HOST_BYTES,
     W_CIPHER,
     W_CONNECTIONS,
     W_ENTRY,
@@ -291,15 +293,17 @@ def _judge_hello(w, u, entry, message, end):  # type: ignore[no-untyped-def]
     if hello.parse_hello(message, end, state) != COMPLETE:
         return _refuse_unless_reporting(w, u, entry, r.AMBIGUOUS, u64(state + hello.STATUS_DETAIL))
     host, host_bytes = u64(state + hello.HOST_AT), u64(state + hello.HOST_LENGTH)
-    if judge_host(w, u, host, host_bytes) > REPORT:
-        return refuse_connection(w, u, entry, r.BLOCKED, 0, host, host_bytes)
+    has_ech = u64(state + hello.FLAGS) & hello.HAS_ECH
+    refused = judge_hello(w, u, host, host_bytes, has_ech)
+    if refused:
+        return refuse_connection(w, u, entry, refused, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
     value = 1
     for at in range(host_bytes):
         value = mix(value, u8(host + at))
     if _is_told(w, u, entry, value):
         return r.ALLOWED
     put64(entry + E_HOST, value)
-    flags = EVENT_HAS_ECH if u64(state + hello.FLAGS) & hello.HAS_ECH else 0
+    flags = EVENT_HAS_ECH if has_ech else 0
     return r.REPORTED if tell_allowed(w, u, _marker(entry), PROTO_QUIC, 0, flags, host, host_bytes) else r.ALLOWED
 
 

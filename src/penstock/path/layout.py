@@ -27,7 +27,8 @@ W_EXPIRE_NS = 368  # when fragments and held datagrams are looked at next
 W_EPOCH, W_EPOCH_MS = 128, 240  # the epoch in which datagrams are read, and since when
 W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80, 88, 96, 104, 112, 120
 W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the size of one in W_ANSWER
-D_TEXT, D_PLAN, D_SIZE, D_BYTES = 384, 1408, 1536, 2048
+D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
+W_BINDINGS = 504  # flow.bindings: one table for all workers
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
@@ -59,5 +60,5 @@ ANSWER_BYTES = 8192
 MESSAGE_BYTES = 256
 
 # ---- protocols of events ----------------------------------------------------------------------------------------------
-PROTO_HTTP, PROTO_TLS, PROTO_TCP, PROTO_QUIC, PROTO_DNS = 0, 1, 2, 3, 4
-PROTO_NAMES = ("http", "tls", "tcp", "quic", "dns")
+PROTO_HTTP, PROTO_TLS, PROTO_TCP, PROTO_QUIC, PROTO_DNS, PROTO_UDP = 0, 1, 2, 3, 4, 5
+PROTO_NAMES = ("http", "tls", "tcp", "quic", "dns", "udp")

@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow
 from penstock.flow import connection, stream
+from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel.tables import KEY_BYTES
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
@@ -62,6 +63,7 @@ class WorkerMemory:
         counters_address: int,
         times_address: int,
         block: int,
+        bindings: Any = None,
         *,
         stream_count: int = stream.STREAM_COUNT,
         large_count: int = stream.LARGE_COUNT,
@@ -90,6 +92,9 @@ class WorkerMemory:
         self.set(layout.W_DNS, self._place(layout.D_BYTES))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))
+        shared_bindings = bindings if bindings is not None else self._room(BINDINGS_BYTES)
+        self._kept.append(shared_bindings)
+        self.set(layout.W_BINDINGS, int(shared_bindings.ctypes.data))
         self._make_pool(flows_address, stream_count, large_count)
         self._make_connections()
 

@@ -71,6 +71,10 @@ from penstock.path.units import (
     MODE_TRY,
     REFUSES,
     WAITS,
+    WATCH_HEAD,
+    WATCH_HEADLESS,
+    WATCH_NONE,
+    WATCH_UNKNOWN,
     read_unit,
     refuse,
 )
@@ -79,7 +83,6 @@ from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, rea
 from penstock.wire.headers import FIN
 
 UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks as a stream can hold
-WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3
 
 
 @shared

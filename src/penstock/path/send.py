@@ -182,6 +182,6 @@ def send_payload(w, u, payload, size):  # type: ignore[no-untyped-def]
     """Send a datagram that we author to the client of the packet at hand. Returns: 1; 0 when the wire did not take it."""
     frame = u64(w + W_FRAME)
     length = write_datagram(
-        frame, u + UP_HEAD, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), payload, size
+        frame, u + UP_HEAD, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), 1, payload, size
     )
     return send_frame(w, frame, length, 0)

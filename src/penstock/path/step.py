@@ -4,6 +4,7 @@ step ─┬─ take_segment ─ read_unit ... refuse_flow | release      segment
       ├─ take_midstream (no record: judged on sight)
       ├─ take_peek (the head of a response, looked at in passing)
       ├─ take_refused (either side of a refused flow)             refusal.py
+      ├─ take_answer (of a DNS server)                            answers.py
       ├─ take_udp ─┬ take_query                                    queries.py: DNS
       │            └ take_datagram ... hold | release             datagrams.py: QUIC
       └─ take_fragment (held until its packet is whole)           fragments.py
@@ -15,6 +16,7 @@ from penstock.flow.stream import record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
+from penstock.path.answers import take_answer
 from penstock.path.datagrams import take_datagram
 from penstock.path.fragments import (
     SLOT_BORN_NS,
@@ -129,7 +131,7 @@ def step(w, u):  # type: ignore[no-untyped-def]
     if u32(u + t.UP_IS_PEEK):
         return take_peek(w, u, record) if record else r.PEEKED
     if is_udp(u):
-        reason = take_udp(w, u)
+        reason = take_udp(w, u) if u32(u + t.UP_FROM_CLIENT) else take_answer(w, u, read_checksum(w, u))
     elif record == 0:
         reason = take_midstream(w, u) if u32(u + t.UP_FROM_CLIENT) else r.REFUSED_SERVER
     elif u32(u + t.UP_FROM_CLIENT):

@@ -17,12 +17,12 @@ What comes next in a flow is its *mode*, kept in the record:
 RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 """
 
-from penstock.compile.memory import be16, put16, put64, putbe16, shared, u8, u16, u64
+from penstock.compile.memory import be16, put16, put32, put64, putbe16, shared, u8, u16, u32, u64
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import FLOW_LEFT, FLOW_MODE
+from penstock.kernel.tables import FLOW_LEFT, FLOW_MARK, FLOW_MODE, FLOW_SERVER_NEXT, FLOW_WATCH
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, judge_host, judge_spans, marker_of, subscriber_of, tell_allowed
+from penstock.path.hosts import identify, judge_hello, judge_host, judge_spans, marker_of, subscriber_of, tell_allowed
 from penstock.path.layout import (
     D_SIZE,
     PROTO_DNS,
@@ -57,6 +57,7 @@ from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
 MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED, MODE_DNS = range(9)
 WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
+WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3  # for the response that begins at FLOW_MARK
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
 TLS_HEADER_BYTES = 5
 BLANK_BYTES = 32  # the reader's sixteen empty lines
@@ -115,6 +116,13 @@ def read_dns(w, u, record, p, end):  # type: ignore[no-untyped-def]
 
 
 @shared
+def judge_nameless(w, u):  # type: ignore[no-untyped-def]
+    """Judge a flow of another protocol by its server. Returns: FREES or REFUSES."""
+    refused = judge_hello(w, u, u, 0, 0)
+    return refuse(w, refused, PROTO_TCP, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES)) if refused else FREES
+
+
+@shared
 def is_tls(p):  # type: ignore[no-untyped-def]
     """Is the first byte that of a handshake record, or of one that some servers skip before it (alert, cipher change)?"""
     return u8(p) >= TLS_CHANGE_CIPHER_SPEC and u8(p) <= TLS_HANDSHAKE
@@ -132,9 +140,11 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     if status == BAD:
         return refuse_ambiguous(w, u, PROTO_TLS, u64(state + tls.STATUS_DETAIL), p)
     host, host_bytes = u64(state + tls.HOST_AT), u64(state + tls.HOST_LENGTH)
-    if judge_host(w, u, host, host_bytes) > REPORT:
-        return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
-    flags = EVENT_HAS_ECH if u64(state + tls.FLAGS) & tls.HAS_ECH else 0
+    has_ech = u64(state + tls.FLAGS) & tls.HAS_ECH
+    refused = judge_hello(w, u, host, host_bytes, has_ech)
+    if refused:
+        return refuse(w, refused, PROTO_TLS, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
+    flags = EVENT_HAS_ECH if has_ech else 0
     reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, 0, flags, host, host_bytes)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
@@ -214,6 +224,10 @@ def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     if status == BAD:
         return refuse_ambiguous(w, u, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p)
     if status == NEED_MORE:
+        if u64(state + hs.SEEN) & hs.SEEN_NO_VERSION and u32(record + FLOW_WATCH) == WATCH_NONE:
+            # A command of another protocol (`USER x`) looks like this too: what the server answers will say which it is.
+            put32(record + FLOW_MARK, u32(record + FLOW_SERVER_NEXT))
+            put32(record + FLOW_WATCH, WATCH_UNKNOWN)
         return WAITS
     if u64(state + hs.HOST_COUNT) == 0 and judge_host(w, u, p, 0) > REPORT:
         return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p, 0)
@@ -304,7 +318,9 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
             outcome = read_tls_hello(w, u, record, p, end, state)
         else:
             outcome = read_http(w, u, record, p, end, eof, state)
-        return read_dns(w, u, record, p, end) if outcome == FREES and is_dns(u) else outcome
+        if outcome == FREES and is_dns(u):
+            return read_dns(w, u, record, p, end)
+        return judge_nameless(w, u) if outcome == FREES else outcome
     if mode == MODE_DNS:
         return read_dns(w, u, record, p, end)
     if mode == MODE_HTTP or mode == MODE_GLUED:

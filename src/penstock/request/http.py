@@ -87,7 +87,7 @@ def read_request(p, end, eof, state):  # type: ignore[no-untyped-def]
     Writes STATE_BYTES at `state` (zeroed before the first call). HOST_COUNT and HOST_SPANS are valid whatever is returned.
     Returns NEED_MORE; COMPLETE (HEAD_END, BODY_*, FLAGS, VERSION, spans); NOT_MINE (also for a stream that ends before
     a request begins); BAD (STATUS_DETAIL). The last three are final: another call returns the same.
-    Bounds: HEAD_LIMIT bytes per request over all calls, each read at most five times.
+    Bounds: HEAD_LIMIT bytes per request over all calls, each read at most seven times.
     Source: RFC 9112 2, 3, 5, 6.
     """
     phase = u64(state + PHASE)

@@ -45,6 +45,7 @@ from penstock.request.http_state import (
     BODY_LENGTH,
     BODY_LENGTH_BYTES,
     BODY_NONE,
+    BODY_TRUSTED,
     CONNECT,
     FIELD_KIND,
     FLAGS,
@@ -53,6 +54,7 @@ from penstock.request.http_state import (
     LENGTH_DIGIT_LIMIT,
     LINE_OFF,
     NAME_ROOM,
+    ODD_DETAIL,
     SCAN_OFF,
     SEEN,
     SEEN_CODING,
@@ -61,10 +63,11 @@ from penstock.request.http_state import (
     SEEN_JUNK,
     SEEN_LENGTH,
     SEEN_LF,
+    SEEN_NO_VERSION,
     STATUS_DETAIL,
     UPGRADE,
 )
-from penstock.request.status import BAD, COMPLETE, NEED_MORE
+from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
 CHUN_WORD = int.from_bytes(b"chun", "big")
 NKED_WORD = int.from_bytes(b"nked", "big")
@@ -77,7 +80,8 @@ def read_fields(p, stop, eof, state):  # type: ignore[no-untyped-def]
     """Read whole lines until the empty one.
 
     Reads [p + SCAN_OFF, stop), and back to LINE_OFF once per line. Writes hosts, BODY_*, FLAGS, HEAD_END.
-    Returns NEED_MORE, COMPLETE or BAD (with STATUS_DETAIL). With `eof` the stream's end ends the line and the head.
+    Returns NEED_MORE, COMPLETE, BAD (with STATUS_DETAIL) or, behind a line without a version, NOT_MINE. With `eof` the
+    stream's end ends the line and the head.
     Bounds: at most four visits per byte. Source: RFC 9112 2.2, 5.
     """
     at = p + u64(state + SCAN_OFF)
@@ -95,9 +99,9 @@ def read_fields(p, stop, eof, state):  # type: ignore[no-untyped-def]
                 break
             at += 1
         elif byte != LF:
-            return refuse_head(state, BAD_CONTROL)
+            return judge_stray(state, BAD_CONTROL)
         if u8(at) != LF:
-            return refuse_head(state, BAD_BARE_CR)
+            return judge_stray(state, BAD_BARE_CR)
         at += 1
         status = end_line(p, line_end, at, state)
         put64(state + SCAN_OFF, at - p)
@@ -117,23 +121,45 @@ def refuse_head(state, detail):  # type: ignore[no-untyped-def]
 
 
 @shared
+def judge_stray(state, detail):  # type: ignore[no-untyped-def]
+    """A byte or line end that belongs to no field. Returns BAD, or NOT_MINE behind a line without a version."""
+    return refuse_head(state, detail) if u64(state + SEEN) & SEEN_NO_VERSION == 0 else NOT_MINE
+
+
+@shared
+def is_field(start, line_end, state):  # type: ignore[no-untyped-def]
+    """Is the line `token ":"`, or the continuation of such a line?"""
+    at = start
+    if u8(at) == SPACE or u8(at) == HT:
+        return u64(state + SEEN) & SEEN_FIELD != 0
+    while at < line_end and is_token(u8(at)):
+        at += 1
+    return at > start and at < line_end and u8(at) == COLON
+
+
+@shared
 def end_line(p, line_end, at, state):  # type: ignore[no-untyped-def]
-    """The line [LINE_OFF, line_end) is whole, the next one starts at `at`. Returns NEED_MORE, COMPLETE or BAD."""
+    """The line [LINE_OFF, line_end) is whole, the next one starts at `at`. Returns as `read_fields`."""
     seen = u64(state + SEEN) | (SEEN_CRLF if at - line_end == 2 else SEEN_LF)
     put64(state + SEEN, seen)
     if seen & SEEN_CRLF != 0 and seen & SEEN_LF != 0:
-        return refuse_head(state, BAD_LINE_END)
+        return judge_stray(state, BAD_LINE_END)
     start = p + u64(state + LINE_OFF)
     put64(state + LINE_OFF, at - p)
     if start == line_end:
         return end_head(p, at, state)
+    if seen & SEEN_NO_VERSION != 0 and not is_field(start, line_end, state):
+        return NOT_MINE
     detail = read_line(p, start, line_end, state)
     return refuse_head(state, detail) if detail != 0 else NEED_MORE
 
 
 @shared
 def cut_head(p, at, stop, state):  # type: ignore[no-untyped-def]
-    """The stream ends at `stop`; [LINE_OFF, at) is what there is of a line, but for one CR. CPython reads it as a line."""
+    """The stream ends at `stop`; [LINE_OFF, at) is what there is of a line, but for one CR. CPython reads it as a line.
+    (No server does behind a request line without a version.)"""
+    if u64(state + SEEN) & SEEN_NO_VERSION != 0:
+        return NOT_MINE
     start = p + u64(state + LINE_OFF)
     if start < at:
         detail = read_line(p, start, at, state)
@@ -281,6 +307,8 @@ def end_head(p, at, state):  # type: ignore[no-untyped-def]
     elif u64(state + BODY_LENGTH_BYTES) > 0:
         kind = BODY_LENGTH
     put64(state + BODY_KIND, kind)
+    if seen & SEEN_NO_VERSION != 0:
+        return end_bare_head(state, kind)
     if kind == BODY_NONE:
         return COMPLETE
     if seen & SEEN_JUNK != 0:
@@ -289,4 +317,18 @@ def end_head(p, at, state):  # type: ignore[no-untyped-def]
         return refuse_head(state, BAD_BODY_LF)
     if u64(state + FLAGS) & CONNECT != 0:
         return refuse_head(state, BAD_BODY_CONNECT)
+    return COMPLETE
+
+
+@shared
+def end_bare_head(state, kind):  # type: ignore[no-untyped-def]
+    """The head ends, and its first line has no version. Returns COMPLETE or BAD.
+
+    The server that takes it reads a body by its length, whatever the method (and so does spamd, which is no server of
+    HTTP). Other protocols have such heads too (Gnutella, NNTP's IHAVE): without a length, what follows may be theirs.
+    """
+    detail = u64(state + ODD_DETAIL)
+    if detail != 0:
+        return refuse_head(state, detail)
+    put64(state + FLAGS, u64(state + FLAGS) | (UPGRADE if kind == BODY_NONE else BODY_TRUSTED))
     return COMPLETE

@@ -4,15 +4,17 @@ Knows: `token SP target SP HTTP/1.x` and what each server tolerates instead; RTS
 HTTP. Refuses to know: fields, bodies.
 
 Words are separated as the most tolerant server does (CPython: any Latin-1 white space). What only some servers accept is
-remembered as an oddity, and the line is BAD once its "HTTP/" proves that it is a request, NOT_MINE if it ends without.
+remembered as an oddity, and the line is BAD once its "HTTP/" proves that it is a request. A line that ends without is
+judged by `penstock.request.http_bare`.
 
     lead -> method -> gap -> target <-> target gap <-> prefix -> version -> (fields)
 """
 
 from penstock.compile.memory import put64, shared, u8, u64
-from penstock.request.http_bytes import CR, DELETE, DOT, LF, SLASH, SPACE, is_control, is_space, is_token
+from penstock.request.http_bare import find_lone_target_end, judge_bare_line, may_hold_words
+from penstock.request.http_bytes import CR, DELETE, DOT, LF, SLASH, SPACE, find_control, is_control, is_space, is_token
 from penstock.request.http_host import is_digit, read_target
-from penstock.request.http_method import PATCH, POST, PUT, SOURCE, is_connect, is_versionless_request, read_method
+from penstock.request.http_method import PATCH, POST, PUT, SOURCE, is_connect, read_method
 from penstock.request.http_state import (
     BAD_BARE_CR,
     BAD_CONTROL,
@@ -52,6 +54,7 @@ from penstock.request.http_state import (
     SEEN,
     SEEN_CRLF,
     SEEN_LF,
+    SEEN_NO_VERSION,
     SPAN_BYTES,
     SPAN_OFF,
     STATUS_DETAIL,
@@ -178,10 +181,10 @@ def step_target_gap(p, at, byte, state):  # type: ignore[no-untyped-def]
 def step_other_word(p, at, byte, state):  # type: ignore[no-untyped-def]
     """What follows the white space is not the version: the target goes on (old nginx), which others refuse.
 
-    Behind an odd method three words are all that is tried: XML and JSON have no business here.
+    Behind a method that is none three words are all that is tried: XML, JSON and logs have no business here.
     """
     if u64(state + GAP_HIGH) == 0:
-        if u64(state + ODD_METHOD) != 0:
+        if not may_hold_words(p, at, state):
             return LINE_NOT_MINE
         note_oddity(state, BAD_TARGET)
     return step_target(p, at, byte, state)
@@ -254,14 +257,14 @@ def judge_version(p, at, state):  # type: ignore[no-untyped-def]
 
 @shared
 def end_versionless(p, stop, state):  # type: ignore[no-untyped-def]
-    """The line ends at `stop`; it has a method and a target, but no version: BAD where a server would act on it.
+    """The line ends at `stop`; it has a method and a target, but no version.
 
-    Some answer here (nginx), others read fields first (CPython, Node). Returns LINE_BAD or LINE_NOT_MINE.
+    Returns LINE_BAD, LINE_NOT_MINE, or LINE_OVER where the fields decide.
     """
-    method = read_method(p, state)
-    if is_versionless_request(method, p + u64(state + TARGET_SPAN + SPAN_OFF), stop):
+    status = judge_bare_line(p, stop, state)
+    if status == BAD:
         return refuse(state, BAD_VERSION_MISSING)
-    return LINE_NOT_MINE
+    return LINE_OVER if status == COMPLETE else LINE_NOT_MINE
 
 
 @shared
@@ -329,6 +332,8 @@ def end_request_line(p, at, state):  # type: ignore[no-untyped-def]
     put64(state + PHASE, IN_FIELDS)
     put64(state + LINE_OFF, at - p)
     put64(state + SEEN, SEEN_CRLF if u8(at - 2) == CR else SEEN_LF)
+    if u64(state + VERSION) == 0:
+        return end_bare_line(p, at, state)
     method = read_method(p, state)
     flags = HTTP_1_0 if u64(state + VERSION) == 10 else 0
     if method == POST or method == PUT or method == PATCH:
@@ -341,6 +346,25 @@ def end_request_line(p, at, state):  # type: ignore[no-untyped-def]
     detail = read_target(p, state)
     put64(state + STATUS_DETAIL, detail)
     return BAD if detail != 0 else COMPLETE
+
+
+@shared
+def end_bare_line(p, at, state):  # type: ignore[no-untyped-def]
+    """The line is whole, ends before `at` and has no version: note so, read the host of a URL. Returns COMPLETE.
+
+    What is odd about it makes it BAD only at the empty line: before, it may be a line of another protocol.
+    """
+    target_end = find_lone_target_end(p, at - 1, state)
+    put64(state + TARGET_SPAN + SPAN_BYTES, target_end - p - u64(state + TARGET_SPAN + SPAN_OFF))
+    put64(state + SEEN, SEEN_CRLF | SEEN_NO_VERSION)
+    put64(state + FLAGS, HTTP_1_0)
+    detail = read_target(p, state)
+    if detail == BAD_TARGET:  # what is no URL is only a path for such a server: `IHAVE <a@b.test>`
+        detail = 0
+    if find_control(p + u64(state + METHOD_SPAN + SPAN_OFF), target_end) < target_end:
+        detail = BAD_CONTROL
+    put64(state + ODD_DETAIL, detail)
+    return COMPLETE
 
 
 @shared

@@ -9,6 +9,7 @@ from penstock.request.http_bytes import COLON, SLASH
 from penstock.request.http_host import STAR, find_scheme_end
 from penstock.request.http_state import METHOD_SPAN, SPAN_BYTES, SPAN_OFF
 
+BRACE = 123
 WORD_BYTES = 7
 SIZE_SHIFT = 8 * WORD_BYTES
 SIZE_LIMIT = 127
@@ -53,6 +54,13 @@ def is_connect(method):  # type: ignore[no-untyped-def]
 
 
 @shared
+def is_url(start, stop):  # type: ignore[no-untyped-def]
+    """Does [start, stop) begin with a scheme and a slash?"""
+    scheme_end = find_scheme_end(start, stop)
+    return scheme_end > start and scheme_end + 1 < stop and u8(scheme_end) == COLON and u8(scheme_end + 1) == SLASH
+
+
+@shared
 def is_versionless_request(method, start, stop):  # type: ignore[no-untyped-def]
     """Would a server take a method and the target (and more words) in [start, stop), without a version, for a request?
 
@@ -66,6 +74,6 @@ def is_versionless_request(method, start, stop):  # type: ignore[no-untyped-def]
         known = known or method == other
     if not known:
         return False
-    scheme_end = find_scheme_end(start, stop)
-    is_url = scheme_end + 1 < stop and u8(scheme_end) == COLON and u8(scheme_end + 1) == SLASH
-    return u8(start) == SLASH or u8(start) == STAR or is_connect(method) or is_url
+    if is_connect(method):
+        return u8(start) != BRACE  # NATS: `CONNECT {...}`; no server takes an object for an authority
+    return u8(start) == SLASH or u8(start) == STAR or is_url(start, stop)

@@ -21,14 +21,14 @@ HEAD_END = 128  # offset behind the empty line (or the end of the stream)
 BODY_KIND = 136
 BODY_LENGTH_BYTES = 144
 FLAGS = 152
-VERSION = 160  # 10 or 11 (RTSP: 20 too)
+VERSION = 160  # 10 or 11 (RTSP: 20 too); 0 in a line without one
 
 SPAN_OFF, SPAN_BYTES, SPAN_STRIDE = 0, 8, 16
 
 BODY_NONE, BODY_LENGTH, BODY_CHUNKED = 0, 1, 2
 
 BODY_TRUSTED = 1  # POST, PUT, PATCH: every server takes what follows for a body
-UPGRADE = 2  # what follows may be another protocol (also RTSP, ICE and SOURCE, which Node serves like HTTP)
+UPGRADE = 2  # what follows may be another protocol (so after RTSP, ICE and SOURCE, which Node serves, or no version)
 CONNECT = 4
 HTTP_1_0 = 8
 
@@ -65,6 +65,7 @@ SEEN_CODING = 4
 SEEN_CRLF = 8
 SEEN_LF = 16
 SEEN_JUNK = 32  # a line at which CPython stops to read fields
+SEEN_NO_VERSION = 64  # the request line has none: whatever is no field proves that this is no request
 
 # ---- why BAD ----------------------------------------------------------------------------------------------------------
 BAD_HEAD_LONG = 1

@@ -131,12 +131,14 @@ def judge_opening(at, end):  # type: ignore[no-untyped-def]
         return NEED_MORE
     ours = u8(at + 1) == 3
     record_bytes = be16(at + 3)
-    if record_bytes == 0 or record_bytes > RECORD_LIMIT:
+    if record_bytes == 0:
         return -BAD_RECORD_LENGTH if ours else NOT_MINE
     if size == RECORD_HEADER_BYTES:
         return NEED_MORE
     if u8(at + 5) != CLIENT_HELLO:
-        return NOT_MINE
+        return NOT_MINE  # before its length is judged: random bytes in mid-stream begin with 22, 3 once in 65,536
+    if record_bytes > RECORD_LIMIT:
+        return -BAD_RECORD_LENGTH if ours else NOT_MINE
     if record_bytes >= HANDSHAKE_HEADER_BYTES and size >= RECORD_HEADER_BYTES + HANDSHAKE_HEADER_BYTES:
         hello_bytes = u8(at + 6) << 16 | be16(at + 7)
         if hello_bytes > HELLO_LIMIT:
