@@ -160,6 +160,7 @@ def test_a_subscriber_may_be_a_server(box: Box) -> None:
     content = datagram(talk.flow, asked, TO_CLIENT)
     assert passed(content, TO_CLIENT, box.take(content, TO_CLIENT)) == [content]
     assert name_of(talk.client(initial(b"remote", ACK_FRAME, key_cid=b"remote-1", side=SERVER))) == "undecryptable"
+    assert name_of(talk.client(bytes([0x41]) + bytes(60))) == "not_a_request"
     assert name_of(talk.client(bytes([0x41]) + bytes(60))) == "free"
     assert name_of(talk.initial(crypto(0, hello("bad.test")))) == "blocked"
 

@@ -26,7 +26,7 @@ NONE = -1
 def hash_address(secret, client, address):  # type: ignore[no-untyped-def]
     """The key of an address (16 bytes each)."""
     state = mix(mix(secret, u64(client)), u64(client + 8))
-    return mix(mix(state, u64(address)), u64(address + 8)) | 1
+    return mix(mix(mix(state, u64(address)), u64(address + 8)), secret) | 1
 
 
 @shared
@@ -42,7 +42,7 @@ def hash_name(secret, client, host, size):  # type: ignore[no-untyped-def]
 
 @shared
 def _first_way(table, key):  # type: ignore[no-untyped-def]
-    return table + (key >> 16 & (BINDING_COUNT // WAYS - 1)) * WAYS * BINDING_BYTES
+    return table + (key >> 40 & (BINDING_COUNT // WAYS - 1)) * WAYS * BINDING_BYTES
 
 
 @shared

@@ -11,7 +11,7 @@ An entry's place is taken only after LEAST_MS, in which most servers have given 
 hello was judged. Who wants more waits: the client repeats its Initial, or asks over TCP.
 """
 
-from penstock.compile.memory import be32, move, put64, same, shared, u64
+from penstock.compile.memory import be32, move, put64, same, shared, shr, u64
 from penstock.flow.crypto import (
     BYTES,
     CAPACITY,
@@ -64,7 +64,7 @@ def _hash_pair(c, u):  # type: ignore[no-untyped-def]
     state = mix(u64(c + SECRET), u64(u + UP_KEY))
     for word in range(8, 32, 8):
         state = mix(state, u64(u + UP_KEY + word))
-    return state & (HEAD_COUNT - 1)
+    return shr(mix(state, u64(c + SECRET)), 40) & (HEAD_COUNT - 1)
 
 
 @shared

@@ -167,7 +167,7 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
         return send_up(skb, view, key, record, number, 0, r.UP_REFUSED)
     if size and u32(record + t.FLOW_WATCH) and seq == u32(record + t.FLOW_MARK):
-        send_peek(skb, view, key, number_of(view, bucket, record, constant(skb, t.bucket_mask)))
+        send_peek(skb, view, key, number_of(view, bucket, record, constant(skb, t.bucket_mask)), t.PEEK_BYTES)
     return r.SERVER
 
 
@@ -228,24 +228,21 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
 @shared
 def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
     """A UDP datagram from the internet's side. What a DNS server answers is read. One that may open a QUIC connection where
-    the subscriber asked nothing makes him its server, whose own Initials nobody on the way can open."""
+    the subscriber asked nothing may make him its server: it is looked at in passing."""
     is_dns = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF == DNS_PORT
     if is_dns or may_open_connection(skb, view):
         bucket = find_bucket(skb, view, key)
         if bucket == 0:
             return r.DATAGRAM_SERVER
-        record = 0
         if not is_dns:
-            record = find_record(skb, bucket, view, key)
-        if record:
-            return r.DATAGRAM_SERVER
+            if find_record(skb, bucket, view, key):
+                return r.DATAGRAM_SERVER
         protection = find_protection(skb, key, 0)
         if protection & t.SUBSCRIBER_PROTECTED == 0:
             return r.DATAGRAM_SERVER
         if is_dns:
             return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_ANSWER)
-        if protection:
-            make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, coarse_time_ns(skb) >> MS_SHIFT)
+        send_peek(skb, view, key, t.NO_RECORD, t.UP_SMALL)
     return r.DATAGRAM_SERVER
 
 

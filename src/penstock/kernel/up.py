@@ -134,11 +134,12 @@ def send_up(skb, view, key, record, number, closed, reason):  # type: ignore[no-
 
 
 @shared
-def send_peek(skb, view, key, number):  # type: ignore[no-untyped-def]
-    """Copy the first bytes of a response into the ring; the packet itself goes on. Nothing waits for it, nobody wakes."""
+def send_peek(skb, view, key, number, limit):  # type: ignore[no-untyped-def]
+    """Copy the first `limit` bytes of a packet into the ring; the packet itself goes on. Nothing waits for it, nobody
+    wakes. `limit`: UP_SMALL at most."""
     ring_number = shr(u64(view + VIEW_ADDRESS_HASH), 40) & constant(skb, t.ring_mask) & (t.RINGS_BOUND - 1)
     ring = ring_of(skb, t.rings, ring_number)
-    length = min(skb_len(skb), t.PEEK_BYTES)
+    length = min(skb_len(skb), limit)
     if ring == 0 or length < 1:
         return 0
     place = reserve(ring, UP_HEAD + UP_SMALL, 0)

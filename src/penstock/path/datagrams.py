@@ -9,7 +9,7 @@ The gravest of what the parts say holds for the whole. RFC 9000 12.2 (coalesced 
 """
 
 from penstock.answer.quic import write_version_negotiation
-from penstock.compile.memory import put64, shared, u8, u32, u64
+from penstock.compile.memory import put64, shared, shr, u8, u32, u64
 from penstock.flow.connection import (
     E_PORTS,
     E_STATE,
@@ -34,9 +34,18 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import identify, judge_hello, subscriber_of
-from penstock.path.initials import TIMES_LIMIT, derive_own, hold_for, open_connection, send_bounded, take_initial
+from penstock.path.initials import (
+    TIMES_LIMIT,
+    derive_own,
+    hold_for,
+    open_connection,
+    opens_itself,
+    send_bounded,
+    take_initial,
+)
 from penstock.path.layout import (
     HELD,
+    INBOUND_COUNT,
     PROTO_QUIC,
     PROTO_UDP,
     Q_SEALED,
@@ -47,7 +56,9 @@ from penstock.path.layout import (
     W_EPOCH,
     W_EPOCH_MS,
     W_HOLDER,
+    W_INBOUND,
     W_JUDGED,
+    W_LENIENT,
     W_PACKET,
     W_POOL,
     W_SNAPSHOT,
@@ -161,7 +172,8 @@ def _take_packet(w, u, p, end, is_first, packet):  # type: ignore[no-untyped-def
         return r.ON_SIGHT if is_first else NOTHING
     kind = u64(packet + quic.PACKET_TYPE)
     if kind == quic.INITIAL:
-        return take_initial(w, u, p, packet)
+        reason = take_initial(w, u, p, packet)
+        return r.UNSEALED if reason == r.UNDECRYPTABLE and u64(w + W_LENIENT) == 0 else reason
     if kind == quic.ZERO_RTT:
         return _take_zero_rtt(w, u, packet)
     entry = find_connection(u64(w + W_CONNECTIONS), u, u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES))
@@ -200,11 +212,32 @@ def _judge_nameless(w, u, record):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _may_be_undecryptable(w, record, now_ms):  # type: ignore[no-untyped-def]
+def _inbound_line(w, u):  # type: ignore[no-untyped-def]
+    """The line for the packet's flow among those whose subscriber was asked as a server."""
+    return u64(w + W_INBOUND) + (shr(identify(w, u, 0), 40) & (INBOUND_COUNT - 1)) * 16
+
+
+@shared
+def _may_be_undecryptable(w, u, now_ms):  # type: ignore[no-untyped-def]
     """Can an honest subscriber send an Initial that no key opens? As a server, to whoever asked him; or in a connection
     that began before anybody read here."""
-    is_inbound = record and u32(record + t.FLOW_FLAGS) & t.IS_INBOUND
-    return is_inbound or now_ms - u64(w + W_EPOCH_MS) < RETAIN_MS
+    line = _inbound_line(w, u)
+    is_asked = u64(line) == identify(w, u, 0) and now_ms - u64(line + 8) < RETAIN_MS
+    return is_asked or now_ms - u64(w + W_EPOCH_MS) < RETAIN_MS
+
+
+@shared
+def take_inbound(w, u):  # type: ignore[no-untyped-def]
+    """A datagram from the internet, looked at in passing: a client's Initial, which its own keys open, makes the subscriber
+    a server. (A server's answer to him does not: other keys seal it.)"""
+    p, packet = u + UP_HEAD + u32(u + UP_PAYLOAD), u64(w + W_PACKET)
+    end = p + u32(u + UP_PAYLOAD_BYTES)
+    if end <= u + UP_HEAD + u32(u + t.UP_LENGTH) and quic.parse_packet(p, end, packet) == COMPLETE:
+        if u64(packet + quic.PACKET_TYPE) == quic.INITIAL and opens_itself(w, p, packet):
+            line = _inbound_line(w, u)
+            put64(line, identify(w, u, 0))
+            put64(line + 8, u64(w + W_POOL + POOL_NOW_MS))
+    return r.PEEKED
 
 
 @shared
@@ -221,6 +254,7 @@ def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
     if epoch != u64(w + W_EPOCH):
         put64(w + W_EPOCH, epoch)
         put64(w + W_EPOCH_MS, now_ms)
+    put64(w + W_LENIENT, 1 if _may_be_undecryptable(w, u, now_ms) else 0)
     at = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, step, reason = at + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_GSO_SIZE), NOTHING
     if step == 0:
@@ -236,8 +270,6 @@ def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
         reason = r.ALLOWED  # the rest of its hello came in the same packet
     if reason == r.NOT_A_REQUEST and record:
         reason = _judge_nameless(w, u, record)
-    if reason == r.UNDECRYPTABLE and not _may_be_undecryptable(w, record, now_ms):
-        return r.UNSEALED
     if record and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:
         put64(record + t.FLOW_WORD, pack_word(FREED, 0, 0))
     return reason

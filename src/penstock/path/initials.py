@@ -118,6 +118,12 @@ def derive_own(w, packet):  # type: ignore[no-untyped-def]
 
 
 @shared
+def opens_itself(w, p, packet):  # type: ignore[no-untyped-def]
+    """Is it a client's first Initial, which the keys of its own destination connection ID open?"""
+    return _open_with(w, p, packet, 0, derive_own(w, packet)) >= 0
+
+
+@shared
 def open_connection(w, u, packet, keys):  # type: ignore[no-untyped-def]
     """A new connection for the packet at hand. Returns: its entry or 0."""
     version = u64(packet + quic.PACKET_VERSION)

@@ -25,6 +25,9 @@ W_FRAGMENTS, W_VIEW, W_CAPTURE, W_SIGHT = 248, 376, 384, 392
 W_EXPIRE_NS = 368  # when fragments and held datagrams are looked at next
 # QUIC: connections, the cipher's scratch, an opened Initial, what a packet and a hello say, datagrams held.
 W_EPOCH, W_EPOCH_MS = 128, 240  # the epoch in which datagrams are read, and since when
+W_INBOUND = 512  # who was asked as a server: INBOUND_COUNT lines of a key and a time
+INBOUND_COUNT = 1024
+W_LENIENT = 360  # 1: an Initial that no key opens may be an honest one
 W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80, 88, 96, 104, 112, 120
 W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the size of one in W_ANSWER
 D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
@@ -33,7 +36,7 @@ W_BINDINGS = 504  # flow.bindings: one table for all workers
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
-WORKER_BYTES = 512
+WORKER_BYTES = 1024
 
 NO_WIRE_CLIENT, NO_WIRE_SERVER = -1, -2  # W_CLIENT_FD and W_SERVER_FD where there is no wire
 

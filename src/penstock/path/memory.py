@@ -90,6 +90,7 @@ class WorkerMemory:
         self.set(layout.W_PACKET, self._place(layout.Q_BYTES))
         self.set(layout.W_HOLDS, self._place(HOLDS_BYTES))
         self.set(layout.W_DNS, self._place(layout.D_BYTES))
+        self.set(layout.W_INBOUND, self._place(16 * layout.INBOUND_COUNT))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))
         shared_bindings = bindings if bindings is not None else self._room(BINDINGS_BYTES)

@@ -3,6 +3,7 @@
 step ─┬─ take_segment ─ read_unit ... refuse_flow | release      segments.py: TCP
       ├─ take_midstream (no record: judged on sight)
       ├─ take_peek (the head of a response, looked at in passing)
+      ├─ take_inbound (somebody asks the subscriber as a server)  datagrams.py
       ├─ take_refused (either side of a refused flow)             refusal.py
       ├─ take_answer (of a DNS server)                            answers.py
       ├─ take_udp ─┬ take_query                                    queries.py: DNS
@@ -17,7 +18,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.answers import take_answer
-from penstock.path.datagrams import take_datagram
+from penstock.path.datagrams import take_datagram, take_inbound
 from penstock.path.fragments import (
     SLOT_BORN_NS,
     SLOT_COUNT_OFF,
@@ -128,6 +129,8 @@ def step(w, u):  # type: ignore[no-untyped-def]
     if u32(u + t.UP_REASON) == r.UP_FRAGMENT:
         return take_fragment(w, u)
     record = find_own(w, u)
+    if u32(u + t.UP_IS_PEEK) and is_udp(u):
+        return take_inbound(w, u)
     if u32(u + t.UP_IS_PEEK):
         return take_peek(w, u, record) if record else r.PEEKED
     if is_udp(u):
