@@ -30,7 +30,7 @@ bench: $(VENV)/ready
 # The lock file: every version and hash of what is installed, from pyproject.toml.
 lock:
 	@python3 -m venv build/lock && build/lock/bin/pip install --quiet pip-tools
-	@build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra test --extra lint --output-file requirements.lock pyproject.toml
+	@build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra demo --extra test --extra lint --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis results

@@ -83,6 +83,25 @@ def test_what_people_read(made: World) -> None:
     assert "subscriber" in rows
 
 
+@pytest.mark.parametrize(("action", "page"), [("block", "page"), ("redirect", "302"), ("empty", "empty")])
+def test_what_the_client_gets(action: str, page: str) -> None:
+    services = {**SETTINGS["services"], "web": {"categories": {"phishing": action}}}
+    more = {"page": {"redirect_url": "https://help.example/blocked"}}
+    with world({**SETTINGS, **more, "services": services}, LISTS) as made:
+        lines = show(explain(made.configuration, made.snapshot, "bad.example", "home")).split("\n")
+    rows = {name: line for line in lines for name in ("over HTTP ", "over HTTPS", "over QUIC") if name in line}
+    assert page in rows["over HTTP "]
+    assert "alert" in rows["over HTTPS"]
+    assert "closed at once" in rows["over QUIC"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"report_only": True}])
+def test_a_request_that_goes_on_gets_no_answer_of_ours(settings: dict[str, object]) -> None:
+    host = "bad.example" if settings else "notbad.example"
+    with world({**SETTINGS, **settings}, LISTS) as made:
+        assert "over QUIC" not in show(explain(made.configuration, made.snapshot, host, "home"))
+
+
 @pytest.mark.parametrize(
     ("text", "host"),
     [

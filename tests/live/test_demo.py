@@ -20,7 +20,8 @@ def test_demo_shows_everything_and_leaves_nothing() -> None:
     told = program.communicate(timeout=200)[0]
     assert program.returncode == 0, told
     for host in (GOOD, *BLOCKED.values()):
-        assert host in told
+        for scheme in ("http", "https", "quic"):
+            assert f"{scheme}://{host}" in told
     assert "Gbit/s" in told
     assert left_over(program.pid) == []
 

@@ -108,6 +108,7 @@ def _take_foreign(w, u, p, packet):  # type: ignore[no-untyped-def]
     dcid, dcid_bytes = u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES)
     scid, scid_bytes = u64(packet + quic.SCID), u64(packet + quic.SCID_BYTES)
     if dcid_bytes > quic.CID_LIMIT or scid_bytes > quic.CID_LIMIT:
+        _tell_version(w, u, version)  # older than the invariants: there is no answer to it
         return r.UNREAD_VERSION
     entry = find_connection(c, u, dcid, dcid_bytes)
     if entry == 0:

@@ -358,14 +358,13 @@ def take_initial(w, u, p, packet):  # type: ignore[no-untyped-def]
         return r.CONNECTION_FULL
     if entry and u64(entry + E_VERSION) != VERSION_1 and u64(entry + E_VERSION) != VERSION_2:
         entry = 0  # it was told which versions are read, and asks again
+    size, is_known = -1, entry != 0
     if entry:
         size = _open_known(w, p, packet, entry)
-        if size < 0:
-            return r.UNSEALED
-    else:
+    if size < 0:  # a server may choose an ID that the client has used for another
         size = _open_unknown(w, u, p, packet)
         if size < 0:
-            return -size
+            return r.UNSEALED if is_known else -size
         entry = u64(w + W_ENTRY)
     if u64(entry + E_STATE) == REFUSED:
         send_close(w, u, entry)
