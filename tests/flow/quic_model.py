@@ -1,6 +1,6 @@
-"""The oracle of the QUIC path: random evaders and healthy clients through the box, in memory, to a server in plain Python.
+"""The oracle of the QUIC path: random evaders and healthy clients through the box, to a server in plain Python.
 
-    evader ──► box ──► server: opens Initials by its own code, finds connections by ID alone ──► which names does it act for?
+    evader ──► box ──► server: opens Initials by its own code, finds connections by ID ──► which names does it act for?
 
 The server is the least careful one that still is nobody's accomplice: any packet that its keys open counts, whatever its
 port, its datagram's size or what stands beside it. Each of its habits is drawn by lot.
@@ -31,6 +31,7 @@ from tests.quic import (
     HANDSHAKE,
     INITIAL,
     PING,
+    SERVER,
     TYPES,
     V1,
     V2,
@@ -45,7 +46,7 @@ from tests.quic import (
     read_datagram,
     varint,
 )
-from tests.vocabulary import BARE, RIGHT, WRONG, Flow
+from tests.vocabulary import BARE, RIGHT, WRONG, Flow, ethernet, ipv4, packed
 
 REFUSED, COVER, OTHER = b"bad.test", b"fun.test", b"good.test"
 TRICKS = frozenset({"addresses", "late", "vehicle"})
@@ -138,7 +139,6 @@ class Connection:
     seen: set[int] = field(default_factory=set)
     is_dead: bool = False
     is_confirmed: bool = False
-    peer: tuple[str, int] = ("", 0)
 
 
 class QuicServer:
@@ -172,13 +172,12 @@ class QuicServer:
         self.connections[packet.dcid] = self.connections[made.scid] = made
         return made
 
-    def receive(self, data: bytes, now_ns: int, peer: tuple[str, int] = ("", 0)) -> Connection | None:
+    def receive(self, data: bytes, now_ns: int) -> Connection | None:
         """A datagram from the wire. Returns the last connection that it spoke of."""
         last = None
         for packet in read_packets(data):
             connection = self.connections.get(packet.dcid)
             if packet.kind == INITIAL and (connection := self.find(packet, now_ns)):
-                connection.peer = peer
                 self.open(connection, packet)
             elif packet.kind == HANDSHAKE and connection:
                 connection.is_confirmed = True
@@ -222,8 +221,10 @@ class QuicServer:
                     if number == 2 and ranges:
                         return
             elif kind == 0x1C:
-                connection.is_dead = not self.reads_on
-                for number in range(3):
+                if not self.reads_on:
+                    connection.is_dead = True
+                    return
+                for _ in range(3):
                     size, at = read_varint(frames, at)
                 at += size
             elif kind > 1 and not self.skips_unknown:
@@ -259,13 +260,20 @@ class Attempt:
     def __init__(self, random: Random) -> None:
         self.dcid, self.scid = random.randbytes(8), random.randbytes(random.choice([0, 4, 8]))
         self.version = random.choice([V1, V1, V2])
-        size = random.choice([0, 0, 0, 1500, 4500])
+        self.size = size = random.choice([0, 0, 0, 1500, 4500])
         first = hello((REFUSED if random.random() < 0.6 else COVER).decode(), size)
+        self.sent, self.first_end = 0, len(first)
         self.stream = first + (hello(REFUSED.decode()) if random.random() < 0.5 else b"")
         self.cover = self.stream.replace(REFUSED, COVER)
         self.number = random.choice([0, 0, 1, 200, 70_000, 1 << 31])
         self.token = b""
         self.cid = self.dcid  # whose keys it uses
+
+    def ask_twice(self) -> None:
+        """First for the covering name, then for the refused one."""
+        first = hello(COVER.decode(), self.size)
+        self.stream, self.cover = first + hello(REFUSED.decode()), first + hello(COVER.decode())
+        self.sent, self.first_end = 0, len(first)
 
 
 class Evader:
@@ -277,9 +285,25 @@ class Evader:
         self.decoys = [Attempt(random) for _ in range(2)]
         self.later: list[bytes] = []
         self.is_patient = random.random() < 0.5
+        self.is_careful = random.random() < 0.5  # spoils no attempt of its own
+        if self.is_careful and server.asks_again and random.random() < 0.7:
+            self.attempts[0].ask_twice()
 
     def known(self, attempt: Attempt) -> Connection | None:
         return self.server.connections.get(attempt.cid)
+
+    @property
+    def has_begun(self) -> bool:
+        """Has a server read something of an attempt?"""
+        return any(known.stream for attempt in self.attempts if (known := self.known(attempt)))
+
+    def following(self, attempt: Attempt) -> bytes:
+        """The CRYPTO frame behind the one before, or at what the server waits for; it ends where the first hello ends."""
+        random, known, size = self.random, self.known(attempt), self.random.choice([100, 1000])
+        at = attempt.sent if random.random() < 0.7 else len(known.stream) if known else 0
+        end = min(at + size, attempt.first_end if at < attempt.first_end else len(attempt.stream))
+        attempt.sent = end
+        return crypto(at, attempt.stream[at:end])
 
     def piece(self, attempt: Attempt, stream: bytes) -> bytes:
         """A CRYPTO frame, most often at what the server waits for."""
@@ -296,7 +320,10 @@ class Evader:
         random = self.random
         parts = []
         for _ in range(random.choice([1, 1, 2, 3])):
-            parts.append(self.piece(attempt, attempt.stream if random.random() < 0.7 else attempt.cover))
+            is_real = self.is_careful or random.random() < 0.7
+            parts.append(self.piece(attempt, attempt.stream if is_real else attempt.cover))
+            if self.is_careful:
+                continue
             if random.random() < 0.1:
                 long_type = varint(6, random.choice([2, 4, 8]))
                 parts[-1] = long_type + parts[-1][1:]
@@ -325,6 +352,10 @@ class Evader:
         dcid, key_cid = attempt.cid, attempt.cid
         if known and random.random() < 0.5:
             dcid = known.scid
+        if self.is_careful:
+            attempt.number += 1
+            return initial(dcid, frames, scid=attempt.scid, version=attempt.version, number=attempt.number, number_bytes=4,
+                           token=attempt.token, key_cid=key_cid, size=size)  # fmt: skip
         if random.random() < 0.05:
             dcid = random.choice([random.randbytes(8), self.decoys[0].dcid, b""])
         if random.random() < 0.03:
@@ -343,12 +374,14 @@ class Evader:
     def beside(self, attempt: Attempt) -> bytes:
         """What may stand in front of an Initial, or behind it, in one datagram."""
         random = self.random
-        kind = random.randrange(6)
+        kind = random.randrange(7)
         if kind < 2:
-            return long_packet(random.choice([ZERO_RTT, HANDSHAKE]), attempt.cid, bytes(30), scid=attempt.scid)
+            known = self.known(attempt)
+            dcid = known.scid if known and random.random() < 0.5 else attempt.cid
+            return long_packet(random.choice([ZERO_RTT, HANDSHAKE]), dcid, bytes(30), scid=attempt.scid)
         if kind == 2:
-            return self.packet(attempt, 0, random.choice([PING, self.piece(attempt, attempt.cover)]))
-        if kind == 3 and "vehicle" in self.tricks:
+            return self.packet(attempt, 0, PING if self.is_careful else self.piece(attempt, attempt.cover))
+        if kind > 4 and "vehicle" in self.tricks:
             return self.vehicle(0)
         return random.choice([b"", bytes(20), b"\x40" + bytes(20), long_packet(0, attempt.cid, b"x", version=FOREIGN)])
 
@@ -367,9 +400,10 @@ class Evader:
         attempt = random.choice(self.attempts if random.random() < 0.8 else self.decoys)
         kind = random.randrange(100)
         if self.is_patient and kind < 60:
-            known = self.known(attempt)
-            at = len(known.stream) if known else 0
-            return [self.packet(attempt, 1200, crypto(at, attempt.stream[at : at + 1000]))], 0
+            frames = self.following(attempt)
+            if random.random() < 0.5:
+                return [self.packet(attempt, 1200, frames)], 0
+            return [self.beside(attempt) + self.packet(attempt, 0, frames)], 0
         if kind < 50:
             return [self.packet(attempt, 1200)], 0
         if kind < 70:
@@ -403,7 +437,7 @@ class Evader:
 
 # ---- the healthy client ------------------------------------------------------------------------------------------------
 class Client:
-    """Cuts its hello as it likes, repeats what is not acknowledged, follows Retry, HelloRetryRequest and a change of version."""
+    """Cuts its hello as it likes, repeats what is missing, follows Retry, HelloRetryRequest and a change of version."""
 
     def __init__(self, random: Random, server: QuicServer, flow: Flow) -> None:
         self.random, self.server, self.flow = random, server, flow
@@ -475,45 +509,74 @@ class Model:
         self.box = Box(capacity=64, stream_count=8, large_count=2)
         self.tally: Counter[str] = Counter()
         self.sizes: dict[bytes, int] = {}
-        self.received = self.answered = self.missing = 0
+        self.pieces: dict[bytes, dict[int, bytes]] = {}
+        self.received = self.answered = self.missing = self.identity = 0
 
     def send(self, server: QuicServer, flow: Flow, data: list[bytes], gso_size: int = 0, ttl: int = 64,
-             checksum: str = RIGHT) -> Outcome:  # fmt: skip
-        """A frame through the box; what it lets pass reaches the server."""
+             checksum: str = RIGHT) -> list[Outcome]:  # fmt: skip
+        """A packet through the box, whole or in two fragments; what the box lets pass reaches the server."""
         content = datagram(flow, b"".join(data), checksum=checksum, ttl=ttl)
         if checksum == WRONG and self.random.random() < 0.5 and not flow.is_ipv6:
             content = content[:40] + bytes(2) + content[42:]  # no checksum at all
+        frames = [content]
+        if self.fragments and not gso_size and not flow.is_ipv6 and self.random.random() < self.fragments:
+            frames = self.cut(flow, content[34:], ttl)
         self.sizes[content] = gso_size
-        outcome = self.box.take_raw(content, True, gso_size)
         self.received += len(b"".join(data))
+        return [self.cross(server, flow, frame, gso_size) for frame in frames]
+
+    def cut(self, flow: Flow, content: bytes, ttl: int) -> list[bytes]:
+        """A datagram in two fragments."""
+        middle, ends = len(content) // 16 * 8, (packed(flow.client), packed(flow.server))
+        self.identity += 1
+        cuts = ((0x2000, content[:middle]), (middle // 8, content[middle:]))
+        return [
+            ethernet(True, False) + ipv4(*ends, 17, len(part), ttl, place, identity=self.identity & 0xFFFF) + part
+            for place, part in cuts
+        ]
+
+    def cross(self, server: QuicServer, flow: Flow, content: bytes, gso_size: int) -> Outcome:
+        """One frame through the box."""
+        outcome = self.box.take_raw(content, True, gso_size)
+        assert outcome.path_reason != 0, "a packet that went up has a path reason"
         self.tally[name_of(outcome)] += 1
         passed = [content] if outcome.is_forwarded else [sent for to_server, sent in outcome.sent if to_server]
         self.answered += sum(len(read_datagram(sent).data) for to_server, sent in outcome.sent if not to_server)
         if self.says:
-            heads = [(p.kind, p.version, p.dcid.hex(), len(p.content)) for p in read_packets(b"".join(data))]
-            print(
-                f"{flow.client} {flow.client_port} ttl {ttl} gso {gso_size}: {name_of(outcome)}, {len(passed)} pass: {heads}"
-            )
+            heads = [(p.kind, p.version, p.dcid.hex(), len(p.content)) for p in read_packets(content[42:])]
+            print(f"{flow.client}:{flow.client_port} gso {gso_size}: {name_of(outcome)}, {len(passed)} pass: {heads}")
         for frame in passed:
-            self.arrive(server, frame)
+            self.arrive(server, flow, frame)
         return outcome
 
-    def arrive(self, server: QuicServer, frame: bytes) -> None:
-        """A frame behind the box: one datagram, or those of a super-packet."""
-        hops = frame[22] if frame[12:14] == b"\x08\0" else frame[21]
-        content, has_checksum = read_datagram(frame), frame[40:42] != bytes(2) or frame[12:14] != b"\x08\0"
-        step = self.sizes.get(frame, 0) or max(len(content.data), 1)
-        if hops <= HOPS or (content.checksum == WRONG and has_checksum):
+    def arrive(self, server: QuicServer, flow: Flow, frame: bytes) -> None:
+        """A frame behind the box: a datagram, those of a super-packet, or a fragment, of which the first one waits."""
+        is_ipv6 = frame[12:14] == b"\x86\xdd"
+        if not is_ipv6 and int.from_bytes(frame[20:22]) & 0x3FFF:
+            parts = self.pieces.setdefault(frame[18:20], {})
+            parts[int.from_bytes(frame[20:22]) & 0x1FFF] = frame[34:]
+            if len(parts) < 2:
+                return
+            content = parts[0] + parts[max(parts)]
+            frame = frame[:14] + ipv4(frame[26:30], frame[30:34], 17, len(content), frame[22]) + content
+        read, has_checksum = read_datagram(frame), is_ipv6 or frame[40:42] != bytes(2)
+        step = self.sizes.get(frame, 0) or max(len(read.data), 1)
+        if frame[21 if is_ipv6 else 22] <= HOPS or (read.checksum == WRONG and has_checksum):
             return
-        for at in range(0, len(content.data), step):
-            if self.random.random() >= self.loses:
-                server.receive(content.data[at : at + step], self.box.now_ns, ("", content.source_port))
+        for at in range(0, len(read.data), step):
+            if self.random.random() < self.loses:
+                continue
+            known = server.receive(read.data[at : at + step], self.box.now_ns)
+            if known and self.random.random() < 0.3:
+                reply = initial(b"", ACK_FRAME, scid=known.scid, version=known.version, key_cid=known.cid, side=SERVER)
+                self.box.take_raw(datagram(flow, reply, False), False)
 
     def begin(self, number: int, kind: str) -> Random:
         self.random = random = Random(f"{self.seed} {kind} {number}")
         self.box.now_ns += PAUSE_NS
         self.sizes.clear()
-        self.loses = random.choice([0, 0, 0.1])
+        self.pieces.clear()
+        self.loses, self.fragments = random.choice([0, 0, 0.1]), random.choice([0, 0, 0.2])
         self.received = self.answered = 0
         return random
 
@@ -528,7 +591,7 @@ class Model:
         ports, v6 = [40_000, 40_001], random.random() < 0.2
         for _ in range(MOVES):
             data, gso_size = evader.move()
-            client = random.choice(addresses)
+            client = addresses[-1 if evader.has_begun and random.random() < 0.6 else 0]
             flow = Flow(f"fd00::{client[-1]}", "2001:db8::1") if v6 else Flow(client)
             flow = flow._replace(client_port=random.choice(ports), server_port=443)
             ttl, checksum = (2 if random.random() < 0.12 else 64), random.choice([RIGHT] * 18 + [BARE, WRONG])
@@ -546,6 +609,7 @@ class Model:
         """Some healthy clients of one address at a time. Returns what went wrong, or nothing."""
         random = self.begin(number, "carry")
         server = QuicServer(random, is_plain=True)
+        server.limit_ns = PAUSE_NS
         clients = [
             Client(random, server, Flow("10.1.0.3", client_port=50_000 + n, server_port=443))
             for n in range(random.choice([1, 1, 3]))
@@ -576,15 +640,15 @@ class Model:
         for group in groups:
             if random.random() < near:
                 continue
-            outcome = self.send(server, client.flow, group, size if len(group) > 1 else 0)
-            client.closed += sum(not to_server for to_server, _ in outcome.sent)
+            for outcome in self.send(server, client.flow, group, size if len(group) > 1 else 0):
+                client.closed += sum(not to_server for to_server, _ in outcome.sent)
             self.box.now_ns += random.choice([0, 0, 1, 30]) * MS
         if random.random() >= self.loses:
             client.hear()
 
     def check(self) -> str:
         """The ledger: what went up has a reason or waits; no more than three times is answered."""
-        waiting = c_int64.from_address(self.box.path.worker.word(W_HOLDS) + HOLDS_IN_USE).value
+        waiting = self.box.held() + c_int64.from_address(self.box.path.worker.word(W_HOLDS) + HOLDS_IN_USE).value
         up = sum(count for name, count in self.box.counts().items() if name.startswith("up_"))
         missing = up - sum(self.box.path_counts().values()) - waiting - self.missing
         if missing:
