@@ -29,7 +29,7 @@ FLOWS = [
 ]  # fmt: skip
 TRICKS = frozenset({"urgent", "syn_ack", "alert"})
 MOVES, PATIENCE = 70, 500  # moves of an evader; things that may happen for each segment of a healthy client
-PAUSE_NS = 200_000_000_000  # while an older handshake counts, its ports are not free
+PAUSE_NS = 60_000_000_000
 
 
 class Model:

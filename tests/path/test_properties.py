@@ -56,7 +56,7 @@ counter = {"isn": 0}
 def begin(flow: Flow) -> Conversation:
     """A new connection on the same ports: a new SYN, other numbers; sometimes they wrap."""
     counter["isn"] += 1
-    box().now_ns += 200_000_000_000
+    box().now_ns += 20_000_000_000
     return Conversation(box(), flow, (0xFFFFFF00 + 1_000_003 * counter["isn"]) % (1 << 32), 77 * counter["isn"]).open()
 
 

@@ -118,12 +118,33 @@ def test_of_two_handshakes_only_one_can_be_completed(box: Box, order: str, dista
         other.syn()
         first.syn()
         assert first.syn_ack().is_forwarded
-    assert name_of(other.syn_ack()) == "table_full"
-    other.client(flags=ACK)
-    assert_blocked(other)
-    first.client(flags=ACK)
-    assert name_of(first.client(GOOD)) == "allowed"
-    assert_blocked(first)
+    other.syn_ack()
+    is_other = other.word()[1] == 0
+    kept, lost = (other, first) if is_other else (first, other)
+    for _ in range(2):
+        lost.client(flags=ACK)
+        assert name_of(lost.client(BAD, 0)) == "out_of_window"
+        lost.server()  # the server took it
+    assert name_of(kept.client(GOOD)) == "allowed"
+    assert_blocked(kept)
+
+
+@pytest.mark.parametrize(
+    "opening", [b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 9999\r\n\r\n", b"SSH-2.0-x\r\n"]
+)
+def test_what_is_free_in_one_handshake_is_not_free_in_the_other(box: Box, opening: bytes) -> None:
+    """Bytes that the server never takes make room, in the numbers of one handshake, for those of the other."""
+    flow = fresh()
+    kept = Conversation(box, flow, client_isn=5_000, server_isn=77_000)
+    lost = Conversation(box, flow, client_isn=5_000 + len(opening), server_isn=77_000 + len(opening))
+    lost.syn()
+    lost.syn_ack()
+    kept.syn()
+    kept.syn_ack()
+    kept.client(opening)
+    assert name_of(lost.client(BAD)) == "out_of_window"
+    lost.server()
+    assert name_of(lost.client(BAD, 0)) == "out_of_window"
 
 
 def test_the_other_handshake_is_taken_when_the_cookie_is_old(box: Box) -> None:

@@ -7,7 +7,7 @@ unjudged flow is never forgotten for another.
 """
 
 from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u8, u32, u64
-from penstock.flow.record import REFUSED, is_settled, pack_word, state_of
+from penstock.flow.record import REFUSED, is_settled, pack_word, sequence_difference, state_of
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
@@ -19,7 +19,7 @@ REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
 CONTESTED_MS = 130_000  # Linux takes a SYN cookie for up to two minutes
 HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
 AGE_MASK = 0xFFFFFFFF
-NO_ROOM = CONTESTED = 0  # no record is made, and the SYN-ACK goes no further
+NO_ROOM = 0
 
 
 @shared
@@ -108,12 +108,27 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
 
 
 @shared
+def is_foreign_segment(record, seq):  # type: ignore[no-untyped-def]
+    """Is the server's segment of another handshake of the same ports? While it could be, it says nothing of this one."""
+    if u32(record + t.FLOW_FLAGS) & t.CONTESTED == 0 or u32(record + t.FLOW_ACKED) != u32(record + t.FLOW_BIRTH):
+        return False
+    is_behind = sequence_difference(seq, u32(record + t.FLOW_SERVER_ISN)) < 0
+    return is_behind or sequence_difference(seq, u32(record + t.FLOW_SERVER_NEXT)) > 0
+
+
+@shared
+def note_flags(record, flags):  # type: ignore[no-untyped-def]
+    """Add flags to a record."""
+    put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) | flags)
+    return 0
+
+
+@shared
 def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  # type: ignore[no-untyped-def]
     """Make or renew the record of the flow whose SYN-ACK (its ACK is the client's first byte) or datagram is in the view.
 
     Reads: record: the flow's present record, or 0; state and flags for the record.
-    Returns: the record; CONTESTED when the client could still complete another handshake of the same ports, which has other
-        sequence numbers; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
+    Returns: the record; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
     """
     birth, server_isn = u64(view + VIEW_ACK), u64(view + VIEW_SEQ)
     tag = tag_of(view)
@@ -128,8 +143,9 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         if is_same and u32(record + t.FLOW_SERVER_ISN) == server_isn and (is_unused or not is_new):
             return record  # the SYN-ACK again. (Cookies give the next connection the same numbers.)
         if is_unused and not is_same and age < CONTESTED_MS:
-            return CONTESTED  # a server with SYN cookies could complete either handshake: let there be one
+            flags |= t.CONTESTED  # a server with SYN cookies could complete either handshake: see path.decoys
         if not is_new and not _may_go(record, age):
+            note_flags(record, flags & t.CONTESTED)
             return record
     else:
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)

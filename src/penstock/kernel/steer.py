@@ -24,7 +24,15 @@ from penstock.kernel.primitives import (
     skb_len,
     value_of,
 )
-from penstock.kernel.records import find_bucket, find_protection, find_record, make_record, number_of
+from penstock.kernel.records import (
+    find_bucket,
+    find_protection,
+    find_record,
+    is_foreign_segment,
+    make_record,
+    note_flags,
+    number_of,
+)
 from penstock.kernel.tables import KEY_BYTES
 from penstock.kernel.up import send_peek, send_up
 from penstock.wire import headers as h
@@ -108,8 +116,7 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
 @shared
 def note_end(record, fin, rst):  # type: ignore[no-untyped-def]
     """Remember that one side said it ends the connection, or begins another. It changes no verdict."""
-    put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) | fin | rst)
-    return 0
+    return note_flags(record, fin | rst)
 
 
 @shared
@@ -139,7 +146,10 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
     reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
     if reason < r.UP_FIRST:
-        return reason
+        is_contested = u32(record + t.FLOW_FLAGS) & t.CONTESTED and acked == birth and state_of(word) != FREED
+        if not is_contested or size == 0:
+            return reason
+        reason = r.UP_UNJUDGED  # the bytes of another handshake lie where those of this one are free to go
     number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
     return send_up(skb, view, key, record, number, u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED, reason)
 
@@ -152,6 +162,8 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     seq, ack, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_ACK), u64(view + h.VIEW_SIZE)
     flags = u64(view + h.VIEW_FLAGS)
     put32(record + t.FLOW_SEEN, now_ms)
+    if is_foreign_segment(record, seq):
+        return r.SERVER
     if flags & h.ACK and flags & h.RST == 0 and sequence_difference(ack, u32(record + t.FLOW_ACKED)) > 0:
         # Only what the client has sent can be acknowledged: a forged ACK must not free unread bytes.
         if sequence_difference(ack, u32(record + t.FLOW_CLIENT_NEXT)) <= 0:

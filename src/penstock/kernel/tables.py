@@ -42,6 +42,9 @@ KEY_BYTES = 40
 HAS_TIMESTAMPS, HAS_MD5, FAILS_CLOSED, IS_UNPROTECTED, IS_INBOUND = 1, 2, 4, 8, 16
 CLIENT_FIN, CLIENT_RST, SERVER_FIN, SERVER_RST = 32, 64, 128, 256  # seen; hints for the choice of a record to use again
 SYN_SEEN = 512  # a SYN of the client since the record was made
+CONTESTED = (
+    1024  # another handshake of the same ports could still be completed, until the server acknowledges something
+)
 
 # ---- ring records -----------------------------------------------------------------------------------------------------
 UP_REASON, UP_FROM_CLIENT, UP_LENGTH, UP_GSO_SIZE, UP_GSO_SEGS, UP_VLAN_PRESENT = 0, 4, 8, 12, 16, 20

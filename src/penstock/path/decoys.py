@@ -9,11 +9,17 @@ from penstock.compile.memory import shared, u8, u16, u32
 from penstock.flow.record import sequence_difference
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import (
+    CONTESTED,
+    FLOW_ACKED,
+    FLOW_BIRTH,
     FLOW_FLAGS,
+    FLOW_SERVER_ISN,
+    FLOW_SERVER_NEXT,
     FLOW_TSVAL,
     FLOW_TTL,
     HAS_MD5,
     HAS_TIMESTAMPS,
+    UP_ACK,
     UP_FLAGS,
     UP_HEAD,
     UP_L4,
@@ -60,6 +66,12 @@ def find_decoy(u, record, checksum):  # type: ignore[no-untyped-def]
         stamps = find_timestamps(u)
         if stamps and sequence_difference(stamps >> 32 & 0xFFFFFFFF, u32(record + FLOW_TSVAL)) < 0:
             return r.OLD_TIMESTAMP
+    if flags & CONTESTED and u32(record + FLOW_ACKED) == u32(record + FLOW_BIRTH):
+        # Another handshake of these ports could still be completed. Its server has other numbers, to the byte.
+        first, next_ = u32(record + FLOW_SERVER_ISN) + 1, u32(record + FLOW_SERVER_NEXT)
+        ack = u32(u + UP_ACK)
+        if sequence_difference(ack, first) < 0 or sequence_difference(ack, next_) > 0:
+            return r.OUT_OF_WINDOW
     if u32(u + UP_TTL) + TTL_SLACK < u16(record + FLOW_TTL):
         return r.LOW_TTL
     return 0
