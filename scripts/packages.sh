@@ -5,9 +5,9 @@
 #   scripts/packages.sh bench    and what `python -m bench` runs
 set -eu
 
-demo="iproute2 curl openssl"
-test="$demo ethtool nginx apache2-bin nodejs chromium caddy fonts-dejavu-core"
-bench="$demo ethtool nginx apache2-utils wrk"
+demo="iproute2 curl openssl unbound"
+test="$demo ethtool nginx apache2-bin nodejs chromium caddy bind9-dnsutils knot-dnsutils fonts-dejavu-core"
+bench="$demo ethtool nginx apache2-utils wrk dnsdist dnsperf"
 
 case "${1:-test}" in
     demo) wanted=$demo ;;

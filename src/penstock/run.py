@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from penstock.control.events import EventLog, EventReader, decode_event, monoton
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
-from penstock.control.safe_search import find_targets
+from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import build_snapshot
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
@@ -49,6 +50,7 @@ from penstock.policy.snapshot import Snapshot
 
 POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
+TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
 FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
@@ -111,7 +113,8 @@ class Run:
         self.reader = EventReader(self.shared)
         self.directory = Path(tempfile.mkdtemp(prefix="penstock-"))
         self.generation = 0
-        self.stops = self.reloads = False
+        self.stops = self.reloads = self.renews = False
+        self.targets: Addresses = {}
         self.snapshot: Snapshot
         self.process: Process
 
@@ -138,6 +141,7 @@ class Run:
     def _start(self) -> None:
         if not self.configuration.database.exists():
             build_names(self.configuration)
+        self.targets = find_targets(self.configuration)
         self.snapshot = self._build_snapshot(self.configuration)
         is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
         self.process = self._start_process()
@@ -157,6 +161,7 @@ class Run:
             log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
         else:
             log.warning("the switch is off: nothing is judged until `penstock on`")
+        threading.Thread(target=self._watch_targets, daemon=True).start()
         if self.ready_path:
             self.ready_path.touch()
         notify_systemd("READY=1")
@@ -172,8 +177,7 @@ class Run:
 
     def _build_snapshot(self, configuration: Configuration) -> Snapshot:
         self.generation += 1
-        targets = find_targets(configuration)
-        path = build_snapshot(configuration, configuration.database, self.generation, self.directory, targets)
+        path = build_snapshot(configuration, configuration.database, self.generation, self.directory, self.targets)
         return Snapshot.open(path)
 
     def _prefixes(self) -> Iterator[tuple[int, bytes, int, int]]:
@@ -232,6 +236,9 @@ class Run:
             if self.reloads:
                 self.reloads = False
                 self._reload()
+            if self.renews:
+                self.renews = False
+                self._take_snapshot(self._build_snapshot(self.configuration))
             self._sleep()
         self._write_events()
 
@@ -270,6 +277,7 @@ class Run:
         try:
             configuration = load_configuration(self.configuration_path)
             build_names(configuration)
+            self.targets = find_targets(configuration)
             snapshot = self._build_snapshot(configuration)
         except (PenstockError, OSError) as error:
             log.error("not reloaded: what was in force stays", error=str(error))
@@ -278,18 +286,35 @@ class Run:
         changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
         if changed:
             log.warning("these settings change at the next start only", settings=changed)
-        old, self.snapshot, self.configuration = self.snapshot, snapshot, configuration.model_copy(update=fixed)
+        self.configuration = configuration.model_copy(update=fixed)
+        self.control.set_ports(port_bits(configuration.ports))
+        self._take_snapshot(snapshot)
+        log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        """Have the workers and the kernel take a snapshot, and give up the one before."""
+        old, self.snapshot = self.snapshot, snapshot
         try:
             self.process.input.write(f"{snapshot.path}\n")
             self.process.input.flush()
             self.process.output.readline()
         except OSError:
             pass  # it died just now, and is started again with this snapshot
-        self.control.set_ports(port_bits(configuration.ports))
         set_protection(self.control, self._prefixes())
         old.path.unlink(missing_ok=True)
         old.close()
-        log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def _watch_targets(self) -> None:
+        """Ask now and then where SafeSearch leads to: a thread of its own, for a resolver may be slow."""
+        while True:
+            time.sleep(TARGETS_S)
+            try:
+                found = find_targets(self.configuration)
+            except PenstockError as error:
+                log.warning("the addresses that SafeSearch leads to stay as they were", error=str(error))
+                continue
+            if found != self.targets:
+                self.targets, self.renews = found, True
 
     def read_metrics(self) -> tuple[Ledger, Any, int]:
         """The ledger, the histogram of the verdict's time, the lost events."""

@@ -5,10 +5,11 @@ import subprocess
 import time
 
 from penstock.demo.box import BLOCKED, GOOD, PENSTOCK
+from penstock.demo.names import SAFE, SEARCH, TRANSPORTS
 from penstock.demo.namespaces import NAMESPACES
 from tests.live.line import live
 
-pytestmark = live("curl", "openssl", "ip")
+pytestmark = live("curl", "openssl", "ip", "unbound")
 
 
 def left_over(pid: int) -> list[str]:
@@ -22,6 +23,11 @@ def test_demo_shows_everything_and_leaves_nothing() -> None:
     for host in (GOOD, *BLOCKED.values()):
         for scheme in ("http", "https", "quic"):
             assert f"{scheme}://{host}" in told
+    for name in (GOOD, BLOCKED["phishing"], SEARCH):
+        for transport in TRANSPORTS:
+            assert f"{name}, {transport}" in told
+    assert "NXDOMAIN, with the error Blocked (15)" in told
+    assert f"leads to {SAFE}" in told
     assert "Gbit/s" in told
     assert left_over(program.pid) == []
 

@@ -55,6 +55,7 @@ def add_answers(
     for version, packed in by_family.items():
         refused[(plan.ADDRESS4 if version == 4 else plan.ADDRESS6) // 8] = append(packed)
     set_word(layout.DNS_PLAN_OFF, append(refused.tobytes()))
+    set_word(layout.DNS_NODATA_OFF, append(new_plan(settings.ttl_s).tobytes()))
     _add_rewrites(configuration, targets, key, append, set_word)
 
 

@@ -1,7 +1,7 @@
 """What would happen to a host for a subscriber, and which list, line and service decided: `penstock explain`.
 
 The decision is the compiled judge's own, on the snapshot's own tables; only the line is looked up here, by reading the
-lists again. It does not know addresses, flows or protocols.
+lists again. What DNS says of it is `dns_words`'s. It does not know addresses, flows or protocols.
 """
 
 import re
@@ -23,15 +23,16 @@ from rich.text import Text
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, ListSource
+from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
 from penstock.control.lists.build import read_blocks
 from penstock.control.lists.formats import BadLine, parse_lines
 from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
 from penstock.policy import judge, names
-from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS
+from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS, REPORT, REWRITE
 from penstock.policy.snapshot import Snapshot
 
-STYLES = {"forward": "green", "report": "yellow"}
+STYLES = {"forward": "green", "report": "yellow", "rewrite": "yellow"}
 PAGES = {"block": "a page that says why", "redirect": "a 302 to the operator's page", "empty": "an empty answer"}
 ANSWERS = (  # what a refused client gets: protocol, and the answer, which over HTTP is the action's own
     ("over HTTP", None),
@@ -59,11 +60,15 @@ class Explanation:
     list_path: Path | None
     line: int | None
     entry: str | None
+    dns: str | None
     built: datetime
 
 
 def explain(configuration: Configuration, snapshot: Snapshot, host_or_url: str, subscriber_id: str) -> Explanation:
-    """Ask the judge about one host for one subscriber. Raises ExplainError for an unknown subscriber and for no host."""
+    """Ask the judge about one host for one subscriber, and DNS for what it says where the judge lets the host be.
+
+    Raises ExplainError for an unknown subscriber and for no host.
+    """
     if subscriber_id not in snapshot.subscriber_ids:
         known = suggest_name(subscriber_id, snapshot.subscriber_ids)
         raise ExplainError(f"there is no subscriber `{subscriber_id}`: {known}")
@@ -75,18 +80,25 @@ def explain(configuration: Configuration, snapshot: Snapshot, host_or_url: str, 
     found = None
     if category >= 0:
         found = find_entry(configuration, snapshot.category_names[category], host.encode())
+    reason = _word_reason(snapshot, profile, category, service, of_host, action != would)
+    rewrite = find_rewrite(configuration, snapshot, subscriber, host) if would <= REPORT else None
+    if rewrite:
+        would = REWRITE
+        action = action if snapshot.report_only else REWRITE
+        reason = rewrite.word_reason(profile) + ("; the box only reports" if snapshot.report_only else "")
     return Explanation(
         host=host,
         subscriber=subscriber_id,
         profile=profile,
         action=ACTION_NAMES[action],
         would=ACTION_NAMES[would],
-        reason=_word_reason(snapshot, profile, category, service, of_host, action != would),
+        reason=reason,
         category=snapshot.category_names[category] if category >= 0 else None,
         service=snapshot.service_names[service] if service >= 0 else None,
         list_path=found[0] if found else None,
         line=found[1] if found else None,
         entry=found[2] if found else None,
+        dns=_word_dns(configuration, ACTION_NAMES[action], rewrite),
         built=datetime.fromtimestamp(snapshot.built_ns / 1e9, UTC),
     )
 
@@ -124,11 +136,12 @@ def find_entry(configuration: Configuration, category: str, host: bytes) -> tupl
     return None
 
 
-def find_answers(action: str) -> list[tuple[str, str]]:
+def find_answers(action: str, dns: str | None) -> list[tuple[str, str]]:
     """What the client gets for an action, protocol by protocol; none where the request goes on."""
+    over_dns = [("over DNS", dns)] if dns else []
     if action not in PAGES:
-        return []
-    return [(protocol, answer or PAGES[action]) for protocol, answer in ANSWERS]
+        return over_dns
+    return over_dns + [(protocol, answer or PAGES[action]) for protocol, answer in ANSWERS]
 
 
 def render(explanation: Explanation) -> RenderableType:
@@ -147,7 +160,7 @@ def render(explanation: Explanation) -> RenderableType:
         ("category", explanation.category),
         ("list", where or ("no line of the lists as they are now" if explanation.category else None)),
         ("entry", explanation.entry),
-        *find_answers(explanation.action),
+        *find_answers(explanation.action, explanation.dns),
         ("lists built", f"{explanation.built:%Y-%m-%d %H:%M:%S} UTC"),
     )
     for label, value in rows:
@@ -185,6 +198,12 @@ def _word_reason(
     if of_host:
         return f"it is listed as {', '.join(of_host)}, on which no service of profile {profile} acts"
     return "no list has it or a name above it"
+
+
+def _word_dns(configuration: Configuration, action: str, rewrite: Rewrite | None) -> str | None:
+    if action in PAGES:
+        return word_refusal(configuration.dns)
+    return rewrite.answer if rewrite and action == ACTION_NAMES[REWRITE] else None
 
 
 def _find_parents(host: bytes) -> Iterator[bytes]:

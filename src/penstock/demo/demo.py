@@ -2,8 +2,9 @@
 
     1  two topologies: one for Penstock, one with the kernel's bridge to compare with; the same site in both
     2  `penstock run` with two subscribers: home has every service, office has none
-    3  curl asks for each site: 2 subscribers x IPv4, IPv6 x HTTP, HTTPS, and aioquic by QUIC; the site's log must agree
-    4  a bulk transfer through each, in turns
+    3  dnspython asks unbound for names over UDP and TCP; the resolver's log must agree
+    4  curl asks for each site: 2 subscribers x IPv4, IPv6 x HTTP, HTTPS, and aioquic by QUIC; the site's log must agree
+    5  a bulk transfer through each, in turns
 
 Knows what must come of each request and says so in one line when it does not. Refuses to know how Penstock does it.
 """
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from penstock.demo.box import BLOCKED, GOOD, BoxError, start_box, stop_box, write_configuration
+from penstock.demo.names import SETTINGS, show_names, start_resolvers
 from penstock.demo.namespaces import TopologyError
 from penstock.demo.servers import (
     Certificate,
@@ -39,7 +41,7 @@ from penstock.demo.servers import (
 from penstock.demo.topology import HOME, OFFICE, Subscriber, Topology, server_address
 
 OLDEST_KERNEL = (6, 6)  # tcx
-PROGRAMS = {"ip": "iproute2", "curl": "curl", "openssl": "openssl"}
+PROGRAMS = {"ip": "iproute2", "curl": "curl", "openssl": "openssl", "unbound": "unbound"}
 TURNS = 3  # bulk transfers through each topology
 TURN_S = 0.7
 TLS_FAILED = "35"  # curl's exit status for a handshake that failed
@@ -110,16 +112,17 @@ def _run(console: Console, directory: Path) -> str:
     for place in places.values():
         place.mkdir()
     with Topology("penstock") as line, Topology("bridge") as bridge:
-        with console.status("Starting the internet: one site with every name, HTTP, HTTPS and QUIC"):
+        with console.status("Starting the internet: one site with every name, HTTP, HTTPS and QUIC, and a resolver"):
+            resolver = start_resolvers(line, places["penstock"])
             site = start_site(line, places["penstock"], pair)
             if has_quic():
                 start_quic(line, site, pair)
             start_site(bridge, places["bridge"], pair)
-        configuration = write_configuration(places["penstock"])
+        configuration = write_configuration(places["penstock"], **SETTINGS)
         with console.status("Starting Penstock in line (the first start compiles it)"):
             box = start_box(line, configuration)
         try:
-            complaint = _show_requests(console, line, site, pair)
+            complaint = show_names(console, line, resolver) or _show_requests(console, line, site, pair)
             return complaint or _show_throughput(console, line, bridge)
         finally:
             stop_box(line, box)
@@ -148,7 +151,7 @@ def _show_requests(console: Console, line: Topology, site: Server, pair: Certifi
         cells = [_show_ask(ask, got[ask], _reached(site, ask), wrong) for ask in row]
         table.add_row(f"{row[0].scheme}://{row[0].host}", *cells)
     console.print(table)
-    console.print(f"{HOME.name} switched every service on, {OFFICE.name} none.")
+    console.print(f"{HOME.name} switched every service and SafeSearch on, {OFFICE.name} nothing.")
     if not has_quic():
         console.print(NO_QUIC, markup=False)
     if not wrong:

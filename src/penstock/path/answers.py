@@ -8,7 +8,7 @@ RFC 1035 4.1.3, RFC 9460, RFC 4035 3.2.1 (who asked with DO would find a changed
 """
 
 from penstock.answer.udp import write_datagram
-from penstock.compile.memory import move, put32, put64, shared, u32, u64
+from penstock.compile.memory import move, put32, put64, shared, u8, u32, u64
 from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, put_binding
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import reasons as r
@@ -98,7 +98,7 @@ def _wants_ech_removed(w, u, p, end):  # type: ignore[no-untyped-def]
     if u64(state + dns.DNSSEC_OK):
         return False
     profile = profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u))
-    return profile != 0 and u64(profile + PROFILE_ECH) & 0xFF != ECH_KEEP
+    return profile != 0 and u8(profile + PROFILE_ECH) != ECH_KEEP
 
 
 @shared

@@ -243,9 +243,10 @@ def refuse_connection(w, u, entry, reason, detail, host, host_bytes):  # type: i
         put64(w + W_JUDGED + OUT_CATEGORY, -1)
         put64(w + W_JUDGED + OUT_SERVICE, -1)
     put64(entry + E_STATE, REFUSED)
+    flags = EVENT_IS_REQUEST | (EVENT_HAS_ECH if reason == r.ENCRYPTED_HELLO else 0)
     write_event(
-        w, u, identify(w, u, _marker(entry)), PROTO_QUIC, action, reason, subscriber_of(w, u), detail,
-        EVENT_IS_REQUEST, host, host_bytes,
+        w, u, identify(w, u, _marker(entry)), PROTO_QUIC, action, reason, subscriber_of(w, u), detail, flags, host,
+        host_bytes,
     )  # fmt: skip
     end_hold(w, entry, 0, reason)
     send_close(w, u, entry)

@@ -22,14 +22,24 @@ from penstock.answer.dns import (
     write_answer,
 )
 from penstock.answer.dns import REFUSED as REFUSED_CODE
-from penstock.compile.memory import move, put64, shared, u32, u64
+from penstock.compile.memory import be16, move, put64, putbe16, shared, u8, u32, u64
 from penstock.kernel import reasons as r
-from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
-from penstock.path.events import EVENT_IS_REQUEST, write_event
+from penstock.kernel.tables import (
+    FLOW_PORTS,
+    FLOW_SERVER_NEXT,
+    UP_ACK,
+    UP_GSO_SIZE,
+    UP_HEAD,
+    UP_KEY,
+    UP_PAYLOAD,
+    UP_PAYLOAD_BYTES,
+)
+from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
 from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
 from penstock.path.layout import (
     ANSWER_BYTES,
     D_PLAN,
+    D_SIZE,
     D_TEXT,
     PROTO_DNS,
     UNIT_DETAIL,
@@ -45,8 +55,16 @@ from penstock.path.layout import (
 )
 from penstock.path.send import send_payload
 from penstock.policy.actions import REPORT, REWRITE
-from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD, PROFILE_LEVELS, profile_of
-from penstock.policy.layout import DNS_JUDGED, DNS_PLAN_OFF, DNS_TEXT_BYTES, DNS_TEXT_OFF, REPORT_ONLY
+from penstock.policy.judge import (
+    ECH_KEEP,
+    OUT_CATEGORY,
+    OUT_SERVICE,
+    OUT_WOULD,
+    PROFILE_ECH,
+    PROFILE_LEVELS,
+    profile_of,
+)
+from penstock.policy.layout import DNS_JUDGED, DNS_NODATA_OFF, DNS_PLAN_OFF, DNS_TEXT_BYTES, DNS_TEXT_OFF, REPORT_ONLY
 from penstock.policy.rewrites import find_rewrite
 from penstock.request import dns
 from penstock.request.status import BAD, COMPLETE
@@ -54,6 +72,7 @@ from penstock.request.status import BAD, COMPLETE
 DNS_PORT = 53
 NO_QUESTION = -1
 DATAGRAMS_LIMIT = 128  # in one super-packet
+MESSAGES_LIMIT = 16  # of a stream, answered at once
 
 
 @shared
@@ -148,6 +167,16 @@ def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _may_offer_ech(w, u, state):  # type: ignore[no-untyped-def]
+    """Would the answer bring keys of ECH that this subscriber's profile does not want, to a client that checks no
+    signatures? In a stream nobody takes them out of the answer, so that there is none."""
+    profile, kind = profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u)), u64(_question_at(state, 0) + dns.QTYPE)
+    if profile == 0 or u64(state + dns.QUESTION_COUNT) != 1 or u64(state + dns.DNSSEC_OK):
+        return False
+    return (kind == dns.HTTPS or kind == dns.SVCB) and u8(profile + PROFILE_ECH) != ECH_KEEP
+
+
+@shared
 def _tell_allowed(w, u, state):  # type: ignore[no-untyped-def]
     """Tell of names that are allowed, where somebody wants that. Returns: a path reason. Bounds: QUESTIONS_LIMIT."""
     text, reported = u64(w + W_DNS) + D_TEXT, 0
@@ -161,11 +190,12 @@ def _tell_allowed(w, u, state):  # type: ignore[no-untyped-def]
 
 
 @shared
-def read_message(w, u, p, end, over_tcp):  # type: ignore[no-untyped-def]
+def read_message(w, u, p, end, out, room, over_tcp):  # type: ignore[no-untyped-def]
     """Read and judge one whole message [p, end).
 
-    Writes: W_ANSWER and UNIT_*, when it is answered here. Returns: reason << 32 | size of the answer (0: it goes on).
-        The reason NOT_A_REQUEST: it asks for nothing; AMBIGUOUS: it has two readings.
+    Writes: `room` bytes at `out` at most, and UNIT_*, when it is answered here.
+    Returns: reason << 32 | size of the answer (0: it goes on). The reason NOT_A_REQUEST: it asks for nothing; AMBIGUOUS: it
+        has two readings.
     """
     state, snapshot = u64(w + W_DNS), u64(w + W_SNAPSHOT)
     status = dns.read_query(p, end, state, state + D_TEXT)
@@ -183,6 +213,8 @@ def read_message(w, u, p, end, over_tcp):  # type: ignore[no-untyped-def]
             _refuse_honestly(plan)
     else:
         offset = _find_rewrite(w, u, state)
+        if offset == 0 and over_tcp and _may_offer_ech(w, u, state):
+            offset = u64(snapshot + DNS_NODATA_OFF)
         if offset == 0 or u64(snapshot + REPORT_ONLY):
             return _tell_allowed(w, u, state) << 32
         put64(w + W_JUDGED + OUT_CATEGORY, -1)
@@ -190,19 +222,63 @@ def read_message(w, u, p, end, over_tcp):  # type: ignore[no-untyped-def]
         put64(w + W_JUDGED + OUT_WOULD, REWRITE)
         reason = _note_refusal(w, state, r.REWRITTEN, 0)
         plan = _load_plan(w, offset, state, over_tcp)
-    return reason << 32 | write_answer(u64(w + W_ANSWER) + 2 * over_tcp, ANSWER_BYTES - 2, p, state, plan)
+    return reason << 32 | write_answer(out, room, p, state, plan)
+
+
+@shared
+def _tell_refused(w, u, flags):  # type: ignore[no-untyped-def]
+    """Write the event of a query that is not the server's to answer."""
+    write_event(
+        w, u, identify(w, u, _marker(u64(w + W_DNS))), PROTO_DNS, u64(w + W_JUDGED + OUT_WOULD), u64(w + UNIT_REASON),
+        subscriber_of(w, u), u64(w + UNIT_DETAIL), EVENT_IS_REQUEST | flags, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
+    )  # fmt: skip
+    return 0
+
+
+@shared
+def is_silent(u, record):  # type: ignore[no-untyped-def]
+    """Has the client everything that its server has sent? Then an answer can stand in the stream: those of DNS come in any
+    order, and the client asks again for the others (RFC 7766 6.2.1.1, 6.2.4)."""
+    return u32(u + UP_ACK) == u32(record + FLOW_SERVER_NEXT)
+
+
+@shared
+def read_stream(w, u, record, p, end):  # type: ignore[no-untyped-def]
+    """Read the message at p of a stream, behind its two bytes of length, and judge it. Where it is answered here, so are
+    those behind it that are whole and refused: the connection ends with the answer (a stub asks for A and AAAA at once).
+
+    Writes: W_ANSWER, D_SIZE: the answers with their lengths; their events. Returns: reason << 32 | size of the first
+    message with its length; 0 when it is not whole. Bounds: MESSAGES_LIMIT.
+    """
+    at, first, answers, flags = p, 0, 0, 0 if is_silent(u, record) else EVENT_RESET
+    put64(u64(w + W_DNS) + D_SIZE, 0)
+    for number in range(MESSAGES_LIMIT):
+        if end - at < 2 or end - at < 2 + be16(at):
+            break
+        size, out = 2 + be16(at), u64(w + W_ANSWER) + answers
+        outcome = read_message(w, u, at + 2, at + size, out + 2, ANSWER_BYTES - answers - 2, 1)
+        answer_bytes = outcome & 0xFFFFFFFF
+        if number == 0:
+            first = outcome >> 32 << 32 | size
+        if answer_bytes == 0:
+            break
+        _tell_refused(w, u, flags)
+        putbe16(out, answer_bytes)
+        answers += 2 + answer_bytes
+        put64(u64(w + W_DNS) + D_SIZE, answers)
+        at += size
+        if flags:
+            break
+    return first
 
 
 @shared
 def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
     """One datagram. Returns: a path reason."""
-    outcome = read_message(w, u, p, end, 0)
+    outcome = read_message(w, u, p, end, u64(w + W_ANSWER), ANSWER_BYTES, 0)
     reason, size = outcome >> 32, outcome & 0xFFFFFFFF
     if size:
-        write_event(
-            w, u, identify(w, u, _marker(u64(w + W_DNS))), PROTO_DNS, u64(w + W_JUDGED + OUT_WOULD), reason,
-            subscriber_of(w, u), u64(w + UNIT_DETAIL), EVENT_IS_REQUEST, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
-        )  # fmt: skip
+        _tell_refused(w, u, 0)
         send_payload(w, u, u64(w + W_ANSWER), size)
     return reason
 

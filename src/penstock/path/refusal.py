@@ -27,7 +27,7 @@ from penstock.kernel.tables import (
     UP_PAYLOAD_BYTES,
     UP_SEQ,
 )
-from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
+from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_RESET, write_event
 from penstock.path.hosts import identify, marker_of, subscriber_of
 from penstock.path.layout import (
     D_SIZE,
@@ -46,7 +46,9 @@ from penstock.path.layout import (
     W_JUDGED,
     W_SNAPSHOT,
 )
+from penstock.path.queries import is_silent
 from penstock.path.send import send_frame, vlan_tag_of
+from penstock.path.units import TOLD
 from penstock.policy.actions import BLOCK
 from penstock.policy.judge import OUT_CATEGORY, OUT_WOULD
 from penstock.policy.snapshot import (
@@ -163,6 +165,19 @@ def is_quiet(u, record):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _tell(w, u, marker, proto, action, reason, flags):  # type: ignore[no-untyped-def]
+    """Write the event of what UNIT_* says, if that was not done."""
+    if u64(w + UNIT_DETAIL) == TOLD:
+        return 0
+    if reason == r.ENCRYPTED_HELLO:
+        flags |= EVENT_HAS_ECH
+    return write_event(
+        w, u, identify(w, u, marker), proto, action, reason, subscriber_of(w, u), u64(w + UNIT_DETAIL), flags,
+        u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
+    )  # fmt: skip
+
+
+@shared
 def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def]
     """Refuse the flow with what read_unit left in UNIT_*: the record, both sides, the event.
 
@@ -179,17 +194,14 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
             kind = ANSWER_PAGE
         elif proto == PROTO_TLS:
             kind = ANSWER_ALERT
-        elif proto == PROTO_DNS:
-            kind = ANSWER_DNS
+    if proto == PROTO_DNS and is_silent(u, record):
+        kind = ANSWER_DNS
     put32(record + t.FLOW_ANSWER, kind | action << 4 | (category & 0xFF) << 8 | (u64(w + UNIT_VERSION) & 0xFF) << 24)
     put32(record + t.FLOW_ANSWER_SEQ, u32(u + UP_ACK))
     put32(record + t.FLOW_ANSWER_END, u32(u + UP_ACK))
     put64(record + t.FLOW_WORD, pack_word(REFUSED, end, 0))
     flags = EVENT_IS_REQUEST | (EVENT_RESET if kind == ANSWER_RESET else 0)
-    write_event(
-        w, u, identify(w, u, _marker(record)), proto, action, reason, subscriber_of(w, u), u64(w + UNIT_DETAIL),
-        flags, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
-    )  # fmt: skip
+    _tell(w, u, _marker(record), proto, action, reason, flags)
     send_reset(w, u, 1, released_end, u32(u + UP_ACK))
     if kind == ANSWER_RESET:
         send_reset(w, u, 0, u32(u + UP_ACK), end)
@@ -202,10 +214,8 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
 def refuse_stateless(w, u):  # type: ignore[no-untyped-def]
     """Refuse a request of a flow without a record: both sides are reset."""
     reason = u64(w + UNIT_REASON)
-    write_event(
-        w, u, identify(w, u, marker_of(u)), u64(w + UNIT_PROTO), u64(w + W_JUDGED + OUT_WOULD), reason, subscriber_of(w, u),
-        u64(w + UNIT_DETAIL), EVENT_IS_REQUEST | EVENT_RESET, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES),
-    )  # fmt: skip
+    action = u64(w + W_JUDGED + OUT_WOULD)
+    _tell(w, u, marker_of(u), u64(w + UNIT_PROTO), action, reason, EVENT_IS_REQUEST | EVENT_RESET)
     send_reset(w, u, 1, u32(u + UP_SEQ), u32(u + UP_ACK))
     send_reset(w, u, 0, u32(u + UP_ACK), u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES))
     return reason

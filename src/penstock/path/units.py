@@ -17,7 +17,7 @@ What comes next in a flow is its *mode*, kept in the record:
 RFC 9112 (HTTP/1.1), RFC 8446 (TLS 1.3).
 """
 
-from penstock.compile.memory import be16, put16, put32, put64, putbe16, shared, u8, u16, u32, u64
+from penstock.compile.memory import put16, put32, put64, shared, u8, u16, u32, u64
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import FLOW_LEFT, FLOW_MARK, FLOW_MODE, FLOW_SERVER_NEXT, FLOW_WATCH
@@ -39,13 +39,12 @@ from penstock.path.layout import (
     UNIT_PROTO,
     UNIT_REASON,
     UNIT_VERSION,
-    W_ANSWER,
     W_DNS,
     W_HELLO,
     W_JUDGED,
     W_SNAPSHOT,
 )
-from penstock.path.queries import is_dns, read_message
+from penstock.path.queries import is_dns, read_stream
 from penstock.policy.actions import REPORT
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.policy.layout import REPORT_ONLY
@@ -57,6 +56,7 @@ from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
 MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED, MODE_DNS = range(9)
 WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
+TOLD = -1  # instead of a detail: the events of this refusal are written
 WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3  # for the response that begins at FLOW_MARK
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
 TLS_HEADER_BYTES = 5
@@ -98,21 +98,18 @@ def refuse(w, reason, proto, detail, host, host_bytes):  # type: ignore[no-untyp
 
 @shared
 def read_dns(w, u, record, p, end):  # type: ignore[no-untyped-def]
-    """A DNS message behind its two bytes of length (RFC 7766 8)."""
-    if end - p < 2 or end - p < 2 + be16(p):
+    """A DNS message of a stream (RFC 7766 8)."""
+    outcome = read_stream(w, u, record, p, end)
+    reason, size = outcome >> 32, outcome & 0xFFFFFFFF
+    if size == 0:
         return WAITS
-    size = 2 + be16(p)
-    outcome = read_message(w, u, p + 2, p + size, 1)
-    reason, answer_bytes = outcome >> 32, outcome & 0xFFFFFFFF
     if reason == r.AMBIGUOUS:
         return refuse_ambiguous(w, u, PROTO_DNS, 0, p)
     put16(record + FLOW_MODE, MODE_DNS)
+    if u64(u64(w + W_DNS) + D_SIZE):
+        return refuse(w, reason, PROTO_DNS, TOLD, p, 0)
     put64(w + UNIT_REASON, reason)
-    if answer_bytes == 0:
-        return advance(w, size, 0)
-    putbe16(u64(w + W_ANSWER), answer_bytes)
-    put64(u64(w + W_DNS) + D_SIZE, answer_bytes + 2)
-    return REFUSES
+    return advance(w, size, 0)
 
 
 @shared

@@ -29,6 +29,7 @@ DNS_PLAN_OFF = 136  # answer.dns's plan for a refused name; places in it are off
 DNS_TEXT_OFF, DNS_TEXT_BYTES = 144, 152  # the error's text for who wants it structured (JSON)
 DOT_REFUSED = 160  # 1: DNS over TLS and QUIC on their own port is refused
 REWRITES_OFF, REWRITES_MASK = 168, 176  # policy.rewrites; the mask is 0 when there are none
+DNS_NODATA_OFF = 184  # the plan of an answer without records and without an error
 HEAD_BYTES = 256
 
 # One subscriber, by index.
