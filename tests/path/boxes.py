@@ -44,7 +44,7 @@ SETTINGS: dict[str, Any] = {
     "profiles": {
         "all": {"services": ["web", "ads"]},
         "none": {"services": []},
-        "hidden": {"services": ["web"], "ech": "refuse"},
+        "hidden": {"services": ["web"], "ech": "refuse", "unresolved": "block"},
     },
     "subscribers": [
         {"id": "home", "prefixes": ["10.1.0.0/16", "fd00::/16"], "profile": "all"},

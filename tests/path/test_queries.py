@@ -252,5 +252,16 @@ def test_a_hello_that_hides_its_name_is_refused(box: Box) -> None:
     hidden = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
     front = record(plain_hello(b"front.test", extension(0xFE0D, bytes(40))))
     assert name_of(hidden.client(front)) == "encrypted_hello"
-    plain = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
-    assert name_of(plain.client(record(plain_hello(b"front.test")))) == "allowed"
+
+
+def test_a_name_that_was_never_resolved(box: Box) -> None:
+    client = "10.3.0.10"
+
+    def ask_for(name: bytes) -> str:
+        talk = Conversation(box, Flow(client, ADDRESS, next(ports), 443)).open()
+        return name_of(talk.client(record(plain_hello(name))))
+
+    assert ask_for(b"front.test") == "allowed"  # a client that resolves elsewhere
+    resolve(box, client, "Site.test")
+    assert ask_for(b"front.test") == "unresolved"
+    assert ask_for(b"site.TEST") == "allowed"

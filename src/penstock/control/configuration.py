@@ -110,6 +110,7 @@ class Profile(Model):
     safe_search: Level = "off"
     youtube: Level = "off"
     ech: Literal["keep", "remove", "refuse"] = "keep"
+    unresolved: Literal["ignore", "report", "block"] = "ignore"
 
 
 class Subscriber(Model):

@@ -86,6 +86,8 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
         fields["detail"] = text
     if flags & e.EVENT_HAS_ECH:
         fields["ech"] = True
+    if flags & e.EVENT_UNRESOLVED:
+        fields["resolved"] = False
     return fields
 
 

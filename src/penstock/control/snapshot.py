@@ -180,7 +180,8 @@ def _build_profile(configuration: Configuration, profile: Profile, categories: l
         ranks[bit] = rank
     levels = [1, *(rewrites.LEVEL_NAMES.index(level) for level in (profile.safe_search, profile.youtube)), 0]
     ech = ("keep", "remove", "refuse").index(profile.ech)
-    return mask.to_bytes(8, "little") + actions + ranks + services + bytes([*levels, ech, 0, 0, 0])
+    unresolved = ("ignore", "report", "block").index(profile.unresolved)
+    return mask.to_bytes(8, "little") + actions + ranks + services + bytes([*levels, ech, unresolved, 0, 0])
 
 
 def _add_templates(file: _File, configuration: Configuration, categories: list[str]) -> None:

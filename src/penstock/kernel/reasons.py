@@ -104,6 +104,7 @@ UNREAD_VERSION = _reason(84, _A, "unread_version", "a QUIC version that is not r
 REWRITTEN = _reason(85, _A, "rewritten", "a DNS query whose answer the policy writes itself")
 ENCRYPTED_DNS = _reason(86, _A, "encrypted_dns", "DNS over TLS or QUIC, whose names nobody could judge")
 ENCRYPTED_HELLO = _reason(87, _A, "encrypted_hello", "a hello that hides its name, to a site that offers that")
+UNRESOLVED = _reason(88, _A, "unresolved", "a hello for a name that this client never resolved here")
 BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")

@@ -86,7 +86,10 @@ def _bind_message(w, u, p, end):  # type: ignore[no-untyped-def]
             has_ech |= _bind_record(w, u, record, host, size)
     key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, size)
     flags = RESOLVED | (OFFERED_ECH if has_ech else 0)
-    put_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), TTL_MOST_S * MS_PER_S, flags, host, 0)
+    table, now_ms = u64(w + W_BINDINGS), u64(w + W_POOL + POOL_NOW_MS)
+    put_binding(table, key, now_ms, TTL_MOST_S * MS_PER_S, flags, host, 0)
+    key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, 0)  # of the client itself: it resolves here
+    put_binding(table, key, now_ms, TTL_MOST_S * MS_PER_S, RESOLVED, host, 0)
     return has_ech
 
 

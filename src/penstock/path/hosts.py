@@ -6,9 +6,9 @@ A request may name several hosts (target and Host fields); it is allowed only wh
 from penstock.compile.memory import put64, shared, u8, u32, u64
 from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, read_binding
 from penstock.flow.stream import POOL_NOW_MS
-from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED
+from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED, UNRESOLVED
 from penstock.kernel.tables import FLOW_CLIENT, FLOW_PORTS, FLOW_SERVER, UP_ACK, UP_KEY, UP_SEQ
-from penstock.path.events import EVENT_IS_REQUEST, write_event
+from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_UNRESOLVED, write_event
 from penstock.path.layout import (
     ALL_REQUESTS,
     D_HOST,
@@ -26,7 +26,18 @@ from penstock.path.layout import (
 )
 from penstock.policy.actions import BLOCK, FORWARD, REPORT
 from penstock.policy.addresses import write_address
-from penstock.policy.judge import ECH_REFUSE, OUT_CATEGORY, OUT_SERVICE, OUT_WOULD, PROFILE_ECH, judge, profile_of
+from penstock.policy.judge import (
+    ECH_REFUSE,
+    OUT_CATEGORY,
+    OUT_SERVICE,
+    OUT_WOULD,
+    PROFILE_ECH,
+    PROFILE_UNRESOLVED,
+    UNRESOLVED_BLOCKED,
+    UNRESOLVED_IGNORED,
+    judge,
+    profile_of,
+)
 from penstock.policy.layout import DOT_REFUSED, REPORT_ONLY
 from penstock.policy.subscribers import find_subscriber
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
@@ -86,6 +97,8 @@ def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type:
     Returns: 1 when the policy reports it, else 0.
     """
     action = judge_host(w, u, host, host_bytes)
+    if action == FORWARD and flags & EVENT_UNRESOLVED:
+        action = REPORT
     if action == FORWARD and u64(w + W_OPTIONS) & ALL_REQUESTS == 0:
         return 0
     reason = REPORTED if action == REPORT else ALLOWED
@@ -123,6 +136,23 @@ def hides_its_name(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
 
 
 @shared
+def is_unresolved(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """Does a client that resolves its names here ask for one that it never resolved? It may know it from elsewhere, or use
+    it as a front for another."""
+    asks_here = flags_of_name(w, u, host, 0) & RESOLVED
+    return asks_here and host_bytes and flags_of_name(w, u, host, host_bytes) & RESOLVED == 0
+
+
+@shared
+def hello_flags(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def]
+    """The flags of the event of a hello that is allowed."""
+    flags, profile = EVENT_HAS_ECH if has_ech else 0, profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u))
+    if profile and u8(profile + PROFILE_UNRESOLVED) != UNRESOLVED_IGNORED and is_unresolved(w, u, host, host_bytes):
+        flags |= EVENT_UNRESOLVED
+    return flags
+
+
+@shared
 def show_host(w, host, host_bytes):  # type: ignore[no-untyped-def]
     """The host that the event of this request names."""
     put64(w + UNIT_HOST, host)
@@ -156,6 +186,8 @@ def _judge_hidden(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-d
         return ENCRYPTED_DNS
     if has_ech and u8(profile + PROFILE_ECH) == ECH_REFUSE and hides_its_name(w, u, host, host_bytes):
         return ENCRYPTED_HELLO
+    if u8(profile + PROFILE_UNRESOLVED) == UNRESOLVED_BLOCKED and is_unresolved(w, u, host, host_bytes):
+        return UNRESOLVED
     return 0
 
 

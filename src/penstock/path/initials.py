@@ -46,7 +46,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel.tables import UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.holds import end_hold
-from penstock.path.hosts import identify, judge_hello, subscriber_of, tell_allowed
+from penstock.path.hosts import hello_flags, identify, judge_hello, subscriber_of, tell_allowed
 from penstock.path.layout import (
     HELD,
     PLAIN_BYTES,
@@ -310,7 +310,7 @@ def _judge_hello(w, u, entry, message, end):  # type: ignore[no-untyped-def]
     if _is_told(w, u, entry, value):
         return r.ALLOWED
     put64(entry + E_HOST, value)
-    flags = EVENT_HAS_ECH if has_ech else 0
+    flags = hello_flags(w, u, host, host_bytes, has_ech)
     return r.REPORTED if tell_allowed(w, u, _marker(entry), PROTO_QUIC, 0, flags, host, host_bytes) else r.ALLOWED
 
 

@@ -21,8 +21,17 @@ from penstock.compile.memory import put16, put32, put64, shared, u8, u16, u32, u
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import FLOW_LEFT, FLOW_MARK, FLOW_MODE, FLOW_SERVER_NEXT, FLOW_WATCH
-from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, judge_hello, judge_host, judge_spans, marker_of, subscriber_of, tell_allowed
+from penstock.path.events import EVENT_IS_REQUEST, write_event
+from penstock.path.hosts import (
+    hello_flags,
+    identify,
+    judge_hello,
+    judge_host,
+    judge_spans,
+    marker_of,
+    subscriber_of,
+    tell_allowed,
+)
 from penstock.path.layout import (
     D_SIZE,
     PROTO_DNS,
@@ -141,7 +150,7 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     refused = judge_hello(w, u, host, host_bytes, has_ech)
     if refused:
         return refuse(w, refused, PROTO_TLS, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
-    flags = EVENT_HAS_ECH if has_ech else 0
+    flags = hello_flags(w, u, host, host_bytes, has_ech)
     reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, 0, flags, host, host_bytes)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
