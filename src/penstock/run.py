@@ -24,7 +24,7 @@ from typing import IO, Any, TextIO
 import structlog
 
 from penstock.control.configuration import Configuration, load_configuration
-from penstock.control.events import EventLog, EventReader, decode_event, monotonic_offset_ns
+from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import serve_metrics
@@ -115,6 +115,7 @@ class Run:
         self.generation = 0
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
+        self.events = EventLog(sys.stdout)
         self.snapshot: Snapshot
         self.process: Process
 
@@ -256,7 +257,7 @@ class Run:
         if path == "-":
             return contextlib.nullcontext(sys.stdout)
         try:
-            return open(path, "a", encoding="utf-8")
+            return LogFile(path)
         except OSError as error:
             raise RunError(f"log.path: {path}: {error.strerror}") from None
 
@@ -319,7 +320,7 @@ class Run:
     def read_metrics(self) -> tuple[Ledger, Any, int]:
         """The ledger, the histogram of the verdict's time, the lost events."""
         ledger = read_ledger(read_counters(self.counters), read_counters(self.path_counters))
-        return ledger, read_times(self.times), self.reader.lost()
+        return ledger, read_times(self.times), self.reader.lost() + self.events.lost
 
     # ---- stop ---------------------------------------------------------------------------------------------------------
     def _stop(self) -> None:

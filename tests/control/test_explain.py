@@ -89,7 +89,9 @@ def test_what_the_client_gets(action: str, page: str) -> None:
     more = {"page": {"redirect_url": "https://help.example/blocked"}}
     with world({**SETTINGS, **more, "services": services}, LISTS) as made:
         lines = show(explain(made.configuration, made.snapshot, "bad.example", "home")).split("\n")
-    rows = {name: line for line in lines for name in ("over HTTP ", "over HTTPS", "over QUIC") if name in line}
+    names = ("over DNS", "over HTTP ", "over HTTPS", "over QUIC")
+    rows = {name: line for line in lines for name in names if name in line}
+    assert "NXDOMAIN, with the Extended DNS Error Blocked" in rows["over DNS"]
     assert page in rows["over HTTP "]
     assert "alert" in rows["over HTTPS"]
     assert "closed at once" in rows["over QUIC"]
@@ -99,7 +101,70 @@ def test_what_the_client_gets(action: str, page: str) -> None:
 def test_a_request_that_goes_on_gets_no_answer_of_ours(settings: dict[str, object]) -> None:
     host = "bad.example" if settings else "notbad.example"
     with world({**SETTINGS, **settings}, LISTS) as made:
-        assert "over QUIC" not in show(explain(made.configuration, made.snapshot, host, "home"))
+        text = show(explain(made.configuration, made.snapshot, host, "home"))
+    assert "over QUIC" not in text
+    assert "over DNS" not in text
+
+
+@pytest.mark.parametrize(
+    ("dns", "answer"),
+    [
+        ({"answer": "null", "error": "filtered"}, "0.0.0.0 and ::, with the Extended DNS Error Filtered"),
+        ({"answer": "address", "addresses": ["192.0.2.9"]}, "192.0.2.9, with the Extended DNS Error Blocked"),
+        ({"judge": False}, "the server's own answer: DNS is not judged (dns.judge)"),
+    ],
+)
+def test_what_dns_says_of_a_refused_name(dns: dict[str, object], answer: str) -> None:
+    with world({**SETTINGS, "dns": dns}, LISTS) as made:
+        assert explain(made.configuration, made.snapshot, "bad.example", "home").dns == answer
+
+
+SAFE = {"services": ["web"], "safe_search": "moderate", "youtube": "strict"}
+SAFE_SETTINGS = {**SETTINGS, "profiles": {"web": SAFE, "nothing": {}}, "dns": {"resolvers": ["127.0.0.1"]}}
+
+
+@pytest.fixture(scope="module")
+def safe() -> Iterator[World]:
+    with world(SAFE_SETTINGS, {**LISTS, "phishing": "bad.example\nwww.bing.com\n"}) as built:
+        yield built
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "reason"),
+    [
+        ("https://www.Google.com/search?q=x", "forcesafesearch.google.com", "SafeSearch is moderate in profile web"),
+        ("m.youtube.com", "restrict.youtube.com", "YouTube's restricted mode is strict in profile web"),
+    ],
+)
+def test_a_name_that_leads_elsewhere(safe: World, host: str, target: str, reason: str) -> None:
+    found = explain(safe.configuration, safe.snapshot, host, "home")
+    assert (found.action, found.would, found.category) == ("rewrite", "rewrite", None)
+    assert (found.reason, found.dns) == (reason, f"an alias to {target}, with its addresses")
+    text = show(found)
+    assert "over DNS" in text
+    assert "over HTTP" not in text, "only the answer is another one"
+
+
+@pytest.mark.parametrize("host", ["use-application-dns.net", "mask.icloud.com", "_dns.resolver.arpa"])
+def test_a_canary(safe: World, host: str) -> None:
+    found = explain(safe.configuration, safe.snapshot, host, "home")
+    assert (found.action, found.dns) == ("rewrite", "NXDOMAIN")
+    assert found.reason.startswith("it asks whether filtering is in place")
+    assert explain(safe.configuration, safe.snapshot, host, "office").action == "forward"
+
+
+def test_a_refused_name_is_not_rewritten(safe: World) -> None:
+    found = explain(safe.configuration, safe.snapshot, "www.bing.com", "home")
+    assert (found.action, found.category) == ("block", "phishing")
+    assert explain(safe.configuration, safe.snapshot, "www.google.com", "office").action == "forward"
+    assert explain(safe.configuration, safe.snapshot, "maps.google.com", "home").action == "forward"
+
+
+def test_rewrites_where_the_box_only_reports() -> None:
+    with world({**SAFE_SETTINGS, "report_only": True}, LISTS) as made:
+        found = explain(made.configuration, made.snapshot, "www.google.com", "home")
+    assert (found.action, found.would, found.dns) == ("forward", "rewrite", None)
+    assert found.reason.endswith("; the box only reports")
 
 
 @pytest.mark.parametrize(

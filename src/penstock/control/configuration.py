@@ -137,7 +137,7 @@ class Dns(Model):
     addresses: tuple[Annotated[Address, PlainValidator(parse_address)], ...] = ()
     ttl_s: Annotated[Count, Field(ge=0, le=86_400)] = 60
     error: Literal["blocked", "filtered", "censored"] = "blocked"
-    text: Annotated[str, Field(max_length=200)] = ""
+    text: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     dot: Literal["refuse", "forward"] = "refuse"
     resolvers: tuple[Annotated[Address, PlainValidator(parse_address)], ...] = ()
     resolver_port: Annotated[Count, Field(ge=1, le=65_535)] = 53
@@ -226,6 +226,8 @@ def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
     settings = configuration.dns
     if settings.answer == "address" and not settings.addresses:
         yield ("dns", "answer"), "expected `addresses` beside the answer `address`: those of the operator's page"
+    if settings.addresses and settings.answer != "address":
+        yield ("dns", "addresses"), "expected `answer: address` beside them: nothing else answers with an address"
     families = [address.version for address in settings.addresses]
     if len(families) != len(set(families)):
         yield ("dns", "addresses"), "expected one IPv4 and one IPv6 address at most"

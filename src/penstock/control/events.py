@@ -4,6 +4,7 @@ Knows the ring's layout and the snapshot's names of categories and services. Wha
 no more: no path, no header, no payload.
 """
 
+import contextlib
 import ipaddress
 import json
 import struct
@@ -115,6 +116,20 @@ class EventReader:
     def lost(self) -> int:
         """Events that found their ring full."""
         return sum(int(self._words(worker)[e.RING_LOST // 8]) for worker in range(self.shared.workers))
+
+
+class LogFile:
+    """The file of events, opened for more lines. On a full disk a line is lost; the end of the file is no error."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> TextIO:
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class EventLog:

@@ -16,7 +16,6 @@ from penstock.wire.headers import PROTOCOL_UDP, VIEW_ACK, VIEW_HASH, VIEW_SEQ, b
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
 REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
-CONTESTED_MS = 130_000  # Linux takes a SYN cookie for up to two minutes
 HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
 AGE_MASK = 0xFFFFFFFF
 NO_ROOM = 0
@@ -109,8 +108,9 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
 
 @shared
 def is_foreign_segment(record, seq):  # type: ignore[no-untyped-def]
-    """Is the server's segment of another handshake of the same ports? While it could be, it says nothing of this one."""
-    if u32(record + t.FLOW_FLAGS) & t.CONTESTED == 0 or u32(record + t.FLOW_ACKED) != u32(record + t.FLOW_BIRTH):
+    """Is the server's segment of another handshake of the same ports? Until the server has acknowledged something of this
+    one, what lies outside of its numbers says nothing of it."""
+    if u32(record + t.FLOW_ACKED) != u32(record + t.FLOW_BIRTH):
         return False
     is_behind = sequence_difference(seq, u32(record + t.FLOW_SERVER_ISN)) < 0
     return is_behind or sequence_difference(seq, u32(record + t.FLOW_SERVER_NEXT)) > 0
@@ -138,14 +138,10 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         # It answers the SYN that was seen last, and that came after the record was made.
         is_new = u32(record + t.FLOW_FLAGS) & t.SYN_SEEN and u32(record + t.FLOW_SYN_NEXT) == birth
         is_same = u32(record + t.FLOW_BIRTH) == birth
-        is_silent = u32(record + t.FLOW_SERVER_NEXT) == (u32(record + t.FLOW_SERVER_ISN) + 1) & AGE_MASK
-        is_unused = u32(record + t.FLOW_ACKED) == u32(record + t.FLOW_BIRTH) and is_silent
+        is_unused = u32(record + t.FLOW_ACKED) == u32(record + t.FLOW_BIRTH)
         if is_same and u32(record + t.FLOW_SERVER_ISN) == server_isn and (is_unused or not is_new):
             return record  # the SYN-ACK again. (Cookies give the next connection the same numbers.)
-        if is_unused and not is_same and age < CONTESTED_MS:
-            flags |= t.CONTESTED  # a server with SYN cookies could complete either handshake: see path.decoys
         if not is_new and not _may_go(record, age):
-            note_flags(record, flags & t.CONTESTED)
             return record
     else:
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)

@@ -43,7 +43,8 @@ TCX_NEXT, TCX_DROP = -1, 2
 HEADERS_BYTES = 256  # what is pulled into the linear part of a packet whose headers are not all there
 SEEN = 127  # the counter beside the reasons: every packet, counted before anything is decided
 MS_SHIFT = 20  # nanoseconds to (about) milliseconds
-DNS_PORT = 53  # each query is judged, so that its flow needs no record
+DNS_PORT = 53
+ASKED_MS = 10_000  # in which an answer belongs to what was asked: stubs wait for 5 s
 DATAGRAM_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
 
 
@@ -146,10 +147,9 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
     reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
     if reason < r.UP_FIRST:
-        is_contested = u32(record + t.FLOW_FLAGS) & t.CONTESTED and acked == birth and state_of(word) != FREED
-        if not is_contested or size == 0:
+        if size == 0 or acked != birth or state_of(word) == FREED or reason >= r.DROP_FIRST:
             return reason
-        reason = r.UP_UNJUDGED  # the bytes of another handshake lie where those of this one are free to go
+        reason = r.UP_UNJUDGED  # those of another handshake of the same ports may lie where these are free to go
     number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
     return send_up(skb, view, key, record, number, u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED, reason)
 
@@ -214,10 +214,7 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
     bucket = find_bucket(skb, view, key)
     if bucket == 0:
         return r.NO_FLOW
-    record, now_ms, closed = 0, coarse_time_ns(skb) >> MS_SHIFT, 0
-    is_dns = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF == DNS_PORT
-    if not is_dns:
-        record = find_record(skb, bucket, view, key)
+    record, now_ms, closed = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT, 0
     if record:
         put32(record + t.FLOW_SEEN, now_ms)
         is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
@@ -229,8 +226,7 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
         if protection & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
         closed = 1 if protection & t.SUBSCRIBER_CLOSED else 0
-        if not is_dns:
-            record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
+        record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
     number = t.NO_RECORD
     if record:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
@@ -239,22 +235,19 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
 
 @shared
 def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
-    """A UDP datagram from the internet's side. What a DNS server answers is read. One that may open a QUIC connection where
-    the subscriber asked nothing may make him its server: it is looked at in passing."""
+    """A UDP datagram from the internet's side. What a DNS server answers is read, if it was asked a moment ago. One that
+    may open a QUIC connection where the subscriber asked nothing may make him its server: it is looked at in passing."""
     is_dns = u64(view + h.VIEW_SERVER_PORT) & 0xFFFF == DNS_PORT
     if is_dns or may_open_connection(skb, view):
         bucket = find_bucket(skb, view, key)
         if bucket == 0:
             return r.DATAGRAM_SERVER
-        if not is_dns:
-            if find_record(skb, bucket, view, key):
-                return r.DATAGRAM_SERVER
-        protection = find_protection(skb, key, 0)
-        if protection & t.SUBSCRIBER_PROTECTED == 0:
-            return r.DATAGRAM_SERVER
-        if is_dns:
-            return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_ANSWER)
-        send_peek(skb, view, key, t.NO_RECORD, t.UP_SMALL)
+        record, now_ms = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT
+        if is_dns and record and (now_ms - u32(record + t.FLOW_SEEN)) & 0xFFFFFFFF < ASKED_MS:
+            closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
+            return send_up(skb, view, key, 0, t.NO_RECORD, closed, r.UP_ANSWER)
+        if not is_dns and record == 0 and find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
+            send_peek(skb, view, key, t.NO_RECORD, t.UP_SMALL)
     return r.DATAGRAM_SERVER
 
 

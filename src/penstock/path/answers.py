@@ -44,7 +44,7 @@ from penstock.wire.checksum import WRONG
 from penstock.wire.headers import MAPPED_PREFIX
 
 TTL_LEAST_S = 300  # browsers and stubs keep addresses for longer than they are told
-TTL_MOST_S = 86_400
+TTL_MOST_S = 3_600
 MS_PER_S = 954  # milliseconds of 2^20 ns, as POOL_NOW_MS counts them
 RECORDS_LIMIT = 512
 

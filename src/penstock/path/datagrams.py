@@ -1,4 +1,4 @@
-"""UDP datagrams of protected subscribers: QUIC is judged, everything else sets its flow free.
+"""UDP datagrams of protected subscribers: DNS and QUIC are judged, everything else by its server, and set free.
 
     packet ─► datagrams (a super-packet holds many) ─► packets in each ─► Initial: initials.py
                                                                          0-RTT: as its connection
@@ -63,12 +63,12 @@ from penstock.path.layout import (
     W_POOL,
     W_SNAPSHOT,
 )
+from penstock.path.queries import is_dns, take_query
 from penstock.policy.actions import BLOCK
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
 from penstock.policy.layout import QUIC_VERSIONS_PASS, REPORT_ONLY
 from penstock.request import quic
 from penstock.request.status import COMPLETE, NOT_MINE
-from penstock.wire.quic import is_quic_version
 
 PACKETS_LIMIT = 32  # coalesced in one datagram
 DATAGRAMS_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
@@ -107,9 +107,6 @@ def _take_foreign(w, u, p, packet):  # type: ignore[no-untyped-def]
     c, scratch, version = u64(w + W_CONNECTIONS), u64(w + W_PACKET), u64(packet + quic.PACKET_VERSION)
     dcid, dcid_bytes = u64(packet + quic.DCID), u64(packet + quic.DCID_BYTES)
     scid, scid_bytes = u64(packet + quic.SCID), u64(packet + quic.SCID_BYTES)
-    if dcid_bytes > quic.CID_LIMIT or scid_bytes > quic.CID_LIMIT:
-        _tell_version(w, u, version)  # older than the invariants: there is no answer to it
-        return r.UNREAD_VERSION
     entry = find_connection(c, u, dcid, dcid_bytes)
     if entry == 0:
         entry = make_connection(c, u, version, dcid, dcid_bytes, scid, scid_bytes)
@@ -165,7 +162,7 @@ def _take_packet(w, u, p, end, is_first, packet):  # type: ignore[no-untyped-def
     status = quic.parse_packet(p, end, packet)
     version = u64(packet + quic.PACKET_VERSION)
     if status == NOT_MINE:
-        if version and is_first and (is_quic_version(version) or quic.is_foreign_initial(p, end, packet)):
+        if version and is_first and quic.is_foreign_initial(p, end, packet):
             return _take_foreign(w, u, p, packet)
         return r.NOT_A_REQUEST if is_first else NOTHING
     if status != COMPLETE:
@@ -185,11 +182,15 @@ def _take_packet(w, u, p, end, is_first, packet):  # type: ignore[no-untyped-def
 
 @shared
 def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
-    """One datagram, packet by packet. Returns: a path reason, or HELD. Bounds: PACKETS_LIMIT."""
+    """One datagram: as DNS where it goes there, and packet by packet as QUIC. Returns: a path reason, or HELD.
+
+    Bounds: PACKETS_LIMIT."""
     packet, at, reason = u64(w + W_PACKET), p, NOTHING
+    if is_dns(u):
+        reason = take_query(w, u, p, end)
     for number in range(PACKETS_LIMIT):
         if at >= end:
-            return reason if number else r.NOT_A_REQUEST
+            return reason if number else _graver(reason, r.NOT_A_REQUEST)
         reason = _graver(reason, _take_packet(w, u, at, end, number == 0, packet))
         at = u64(packet + quic.PACKET_END)
     return reason if at >= end else r.BAD_INITIAL  # no honest client sends so many
@@ -197,13 +198,16 @@ def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
 
 @shared
 def _judge_nameless(w, u, record):  # type: ignore[no-untyped-def]
-    """Judge a flow of another protocol by its server, once. Returns: a path reason."""
+    """Judge a flow of another protocol by its server: once where it is allowed, again and again where it is refused, for
+    what led to its server may have been forgotten. Returns: a path reason."""
     state = state_of(u64(record + t.FLOW_WORD))
-    if state != OPEN:
-        return r.REFUSED_CLIENT if state == REFUSED_FLOW else r.NOT_A_REQUEST
+    if state != OPEN and state != REFUSED_FLOW:
+        return r.NOT_A_REQUEST
     refused = judge_hello(w, u, u, 0, 0)
     if refused == 0:
         return r.NOT_A_REQUEST
+    if state == REFUSED_FLOW:
+        return r.REFUSED_CLIENT
     put64(record + t.FLOW_WORD, pack_word(REFUSED_FLOW, 0, 0))
     write_event(
         w, u, identify(w, u, 0), PROTO_UDP, u64(w + W_JUDGED + OUT_WOULD), refused, subscriber_of(w, u), 0,
@@ -269,8 +273,8 @@ def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
         at += step
     if reason == HELD and u64(u64(w + W_HOLDER) + E_STATE) == JUDGED:
         reason = r.ALLOWED  # the rest of its hello came in the same packet
-    if reason == r.NOT_A_REQUEST and record:
+    if reason == r.NOT_A_REQUEST and record and not is_dns(u):
         reason = _judge_nameless(w, u, record)
-    if record and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:
+    if record and not is_dns(u) and reason != HELD and reason != r.UNDECRYPTABLE and reason < r.BLOCKED:
         put64(record + t.FLOW_WORD, pack_word(FREED, 0, 0))
     return reason

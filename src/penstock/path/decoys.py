@@ -9,7 +9,6 @@ from penstock.compile.memory import shared, u8, u16, u32
 from penstock.flow.record import sequence_difference
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import (
-    CONTESTED,
     FLOW_ACKED,
     FLOW_BIRTH,
     FLOW_FLAGS,
@@ -66,8 +65,8 @@ def find_decoy(u, record, checksum):  # type: ignore[no-untyped-def]
         stamps = find_timestamps(u)
         if stamps and sequence_difference(stamps >> 32 & 0xFFFFFFFF, u32(record + FLOW_TSVAL)) < 0:
             return r.OLD_TIMESTAMP
-    if flags & CONTESTED and u32(record + FLOW_ACKED) == u32(record + FLOW_BIRTH):
-        # Another handshake of these ports could still be completed. Its server has other numbers, to the byte.
+    if u32(record + FLOW_ACKED) == u32(record + FLOW_BIRTH):
+        # Another handshake of these ports may be the one that is completed (SYN cookies): its server has other numbers.
         first, next_ = u32(record + FLOW_SERVER_ISN) + 1, u32(record + FLOW_SERVER_NEXT)
         ack = u32(u + UP_ACK)
         if sequence_difference(ack, first) < 0 or sequence_difference(ack, next_) > 0:

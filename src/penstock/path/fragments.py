@@ -285,7 +285,8 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
     number = _find_number(w, view, key)
     put32(u + t.UP_FLOW, number)
     if number != t.NO_RECORD and status == h.IS_TCP:  # the kernel saw no segment: what was sent is known only now
-        record, segment_end = record_at(w + W_POOL, number), u64(view + h.VIEW_SEQ) + u64(view + h.VIEW_SIZE)
+        record, fin = record_at(w + W_POOL, number), u64(view + h.VIEW_FLAGS) & h.FIN
+        segment_end = u64(view + h.VIEW_SEQ) + u64(view + h.VIEW_SIZE) + fin
         if sequence_difference(segment_end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
             put32(record + t.FLOW_CLIENT_NEXT, segment_end)
     return u

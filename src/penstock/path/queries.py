@@ -28,11 +28,7 @@ from penstock.kernel.tables import (
     FLOW_PORTS,
     FLOW_SERVER_NEXT,
     UP_ACK,
-    UP_GSO_SIZE,
-    UP_HEAD,
     UP_KEY,
-    UP_PAYLOAD,
-    UP_PAYLOAD_BYTES,
 )
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
 from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
@@ -71,7 +67,6 @@ from penstock.request.status import BAD, COMPLETE
 
 DNS_PORT = 53
 NO_QUESTION = -1
-DATAGRAMS_LIMIT = 128  # in one super-packet
 MESSAGES_LIMIT = 16  # of a stream, answered at once
 
 
@@ -156,14 +151,22 @@ def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
 
 @shared
 def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
-    """The plan by which this subscriber wants the query answered, or 0."""
+    """The plan by which this subscriber wants the query answered, or 0. Bounds: QUESTIONS_LIMIT."""
     snapshot = u64(w + W_SNAPSHOT)
     profile = profile_of(snapshot, subscriber_of(w, u))
-    if profile == 0 or u64(state + dns.QUESTION_COUNT) != 1:
+    if profile == 0:
         return 0
-    question = _question_at(state, 0)
-    host = u64(w + W_DNS) + D_TEXT + u64(question + dns.HOST_OFF)
-    return find_rewrite(snapshot, u64(w + W_NAMES), profile + PROFILE_LEVELS, host, u64(question + dns.HOST_BYTES))
+    text, names, plan = u64(w + W_DNS) + D_TEXT, u64(w + W_NAMES), 0
+    for number in range(dns.QUESTIONS_LIMIT):
+        if number >= u64(state + dns.QUESTION_COUNT):
+            break
+        question = _question_at(state, number)
+        host, size = text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES)
+        found = find_rewrite(snapshot, names, profile + PROFILE_LEVELS, host, size)
+        plan = found if found else plan
+    if plan and u64(state + dns.QUESTION_COUNT) != 1:
+        return u64(snapshot + DNS_NODATA_OFF)  # no resolver need answer several questions (RFC 9619)
+    return plan
 
 
 @shared
@@ -243,6 +246,16 @@ def is_silent(u, record):  # type: ignore[no-untyped-def]
 
 
 @shared
+def is_query_header(p, end):  # type: ignore[no-untyped-def]
+    """Do the bytes at p, behind a length, look like the header of a query? Fewer than 14 say nothing yet.
+
+    Source: RFC 1035 4.1.1: QR 0, opcode 0, one question or a few."""
+    if end - p < 14 or be16(p) < 12:
+        return False
+    return be16(p + 4) & (dns.QR | dns.OPCODE) == 0 and be16(p + 6) >= 1 and be16(p + 6) <= dns.QUESTIONS_LIMIT
+
+
+@shared
 def read_stream(w, u, record, p, end):  # type: ignore[no-untyped-def]
     """Read the message at p of a stream, behind its two bytes of length, and judge it. Where it is answered here, so are
     those behind it that are whole and refused: the connection ends with the answer (a stub asks for A and AAAA at once).
@@ -273,28 +286,11 @@ def read_stream(w, u, record, p, end):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _take_one(w, u, p, end):  # type: ignore[no-untyped-def]
-    """One datagram. Returns: a path reason."""
+def take_query(w, u, p, end):  # type: ignore[no-untyped-def]
+    """A datagram to a DNS server. Returns: a path reason; NOT_A_REQUEST when it asks for nothing."""
     outcome = read_message(w, u, p, end, u64(w + W_ANSWER), ANSWER_BYTES, 0)
     reason, size = outcome >> 32, outcome & 0xFFFFFFFF
     if size:
         _tell_refused(w, u, 0)
         send_payload(w, u, u64(w + W_ANSWER), size)
     return reason
-
-
-@shared
-def take_query(w, u):  # type: ignore[no-untyped-def]
-    """A datagram to a DNS server, or a super-packet of some. Returns: the gravest path reason of them.
-
-    Bounds: DATAGRAMS_LIMIT."""
-    at = u + UP_HEAD + u32(u + UP_PAYLOAD)
-    end, step, gravest = at + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_GSO_SIZE), 0
-    if step == 0:
-        step = max(end - at, 1)
-    for _ in range(DATAGRAMS_LIMIT):
-        gravest = max(gravest, _take_one(w, u, at, min(at + step, end)))
-        at += step
-        if at >= end:
-            return gravest
-    return r.OUT_OF_WINDOW

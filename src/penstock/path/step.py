@@ -6,8 +6,7 @@ step ─┬─ take_segment ─ read_unit ... refuse_flow | release      segment
       ├─ take_inbound (somebody asks the subscriber as a server)  datagrams.py
       ├─ take_refused (either side of a refused flow)             refusal.py
       ├─ take_answer (of a DNS server)                            answers.py
-      ├─ take_udp ─┬ take_query                                    queries.py: DNS
-      │            └ take_datagram ... hold | release             datagrams.py: QUIC
+      ├─ take_udp ─ take_datagram ... hold | release              datagrams.py: QUIC, queries.py: DNS
       └─ take_fragment (held until its packet is whole)           fragments.py
 """
 
@@ -30,7 +29,6 @@ from penstock.path.fragments import (
 )
 from penstock.path.holds import count_path, expire_holds, hold_packet
 from penstock.path.layout import HELD, W_HOLDER, W_NOW_NS, W_POOL
-from penstock.path.queries import is_dns, take_query
 from penstock.path.refusal import serve_refused_server
 from penstock.path.release import read_checksum, release
 from penstock.path.segments import take_midstream, take_peek, take_segment
@@ -49,24 +47,10 @@ def find_own(w, u):  # type: ignore[no-untyped-def]
 
 
 @shared
-def judge_udp(w, u, record, checksum):  # type: ignore[no-untyped-def]
-    """What becomes of a UDP packet: read as DNS if it goes there, and as QUIC. Returns: a path reason, or HELD."""
-    if checksum == WRONG:
-        return r.BAD_CHECKSUM
-    if not is_dns(u):
-        return take_datagram(w, u, record)
-    reason = take_query(w, u)
-    if reason != r.NOT_A_REQUEST and reason != r.AMBIGUOUS:
-        return reason
-    other = take_datagram(w, u, record)
-    return reason if other == r.NOT_A_REQUEST else other
-
-
-@shared
 def take_udp(w, u):  # type: ignore[no-untyped-def]
     """A UDP packet: judged, then released, held for its connection, or withheld. Returns: its reason, or HELD."""
     checksum = read_checksum(w, u)
-    reason = judge_udp(w, u, find_own(w, u), checksum)
+    reason = r.BAD_CHECKSUM if checksum == WRONG else take_datagram(w, u, find_own(w, u))
     if reason == HELD:
         return hold_packet(w, u, u64(w + W_HOLDER), u64(w + W_NOW_NS))
     return release(w, u, checksum, reason) if reason < r.BLOCKED else reason
@@ -83,7 +67,7 @@ def judge_whole(w, slot):  # type: ignore[no-untyped-def]
     record = find_own(w, whole)
     if is_udp(whole):
         checksum = read_checksum(w, whole)
-        reason = judge_udp(w, whole, record, checksum)
+        reason = r.BAD_CHECKSUM if checksum == WRONG else take_datagram(w, whole, record)
         if reason != HELD:
             return release(w, whole, checksum, reason) if reason < r.BLOCKED else reason
         for number in range(u64(slot + SLOT_COUNT_OFF)):

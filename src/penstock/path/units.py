@@ -26,7 +26,6 @@ from penstock.path.hosts import (
     hello_flags,
     identify,
     judge_hello,
-    judge_host,
     judge_spans,
     marker_of,
     subscriber_of,
@@ -53,7 +52,7 @@ from penstock.path.layout import (
     W_JUDGED,
     W_SNAPSHOT,
 )
-from penstock.path.queries import is_dns, read_stream
+from penstock.path.queries import is_dns, is_query_header, read_stream
 from penstock.policy.actions import REPORT
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.policy.layout import REPORT_ONLY
@@ -119,6 +118,19 @@ def read_dns(w, u, record, p, end):  # type: ignore[no-untyped-def]
         return refuse(w, reason, PROTO_DNS, TOLD, p, 0)
     put64(w + UNIT_REASON, reason)
     return advance(w, size, 0)
+
+
+@shared
+def start_dns(w, u, record, p, end, other):  # type: ignore[no-untyped-def]
+    """The first unit on the port of DNS. `other`: what it is as TLS or HTTP, which some server reads here too: bytes that
+    are both have two readings."""
+    if other == REFUSES:
+        return REFUSES
+    if other == FREES:
+        return read_dns(w, u, record, p, end)
+    if not is_query_header(p, end):
+        return other
+    return refuse_ambiguous(w, u, PROTO_DNS, 0, p)
 
 
 @shared
@@ -235,8 +247,10 @@ def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
             put32(record + FLOW_MARK, u32(record + FLOW_SERVER_NEXT))
             put32(record + FLOW_WATCH, WATCH_UNKNOWN)
         return WAITS
-    if u64(state + hs.HOST_COUNT) == 0 and judge_host(w, u, p, 0) > REPORT:
-        return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p, 0)
+    if u64(state + hs.HOST_COUNT) == 0:
+        reason = judge_hello(w, u, p, 0, 0)
+        if reason:
+            return refuse(w, reason, PROTO_HTTP, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
     if u64(state + hs.FLAGS) & (hs.UPGRADE | hs.CONNECT) and u64(state + hs.BODY_KIND) != hs.BODY_NONE:
         # A server that ignores the upgrade reads a body here, another one its new protocol.
         return refuse_ambiguous(w, u, PROTO_HTTP, hs.BAD_BODY_CONNECT, p)
@@ -279,11 +293,15 @@ def read_chunk_header(w, u, record, p, end, state, first):  # type: ignore[no-un
 @shared
 def try_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """Bytes that may begin a request, on a flow whose protocol is not certain: tried as hello or request, else skipped."""
-    outcome = FREES
     if is_tls(p):
         outcome = read_tls_hello(w, u, record, p, end, state)
     else:
         outcome = read_http(w, u, record, p, end, eof, state)
+    if outcome != REFUSES and is_dns(u) and is_query_header(p, end):
+        mode = u16(record + FLOW_MODE)
+        if read_dns(w, u, record, p, end) == REFUSES:
+            return REFUSES
+        put16(record + FLOW_MODE, mode)
     if outcome != FREES:
         return outcome
     put64(w + UNIT_REASON, r.ON_SIGHT)
@@ -324,8 +342,8 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
             outcome = read_tls_hello(w, u, record, p, end, state)
         else:
             outcome = read_http(w, u, record, p, end, eof, state)
-        if outcome == FREES and is_dns(u):
-            return read_dns(w, u, record, p, end)
+        if is_dns(u):
+            return start_dns(w, u, record, p, end, outcome)
         return judge_nameless(w, u) if outcome == FREES else outcome
     if mode == MODE_DNS:
         return read_dns(w, u, record, p, end)

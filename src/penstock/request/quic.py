@@ -21,8 +21,8 @@ CRYPTO_OFFSET, CRYPTO_DATA, CRYPTO_BYTES = 64, 72, 80
 PACKET_BYTES = 96
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = 0, 1, 2, 3  # as version 1 numbers them
-CID_LIMIT = 20  # RFC 9000 17.2: of versions 1 and 2
 DATAGRAM_LEAST = 1200  # RFC 9000 14.1: of a client's datagram with an Initial
+CID_LIMIT = 20  # RFC 9000 17.2: of versions 1 and 2
 VARINT_BAD = -1
 
 PADDING, PING, ACK, ACK_ECN, CRYPTO, CONNECTION_CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06, 0x1C

@@ -17,20 +17,17 @@ DRAFT_PREFIX, GOOGLE_Q, GOOGLE_T, META_PREFIX = 0xFF0000, 0x51, 0x54, 0xFACEB0
 
 
 @shared
-def is_quic_version(version):  # type: ignore[no-untyped-def]
-    """Is this a version of QUIC that a server may speak? Not 0 (version negotiation, which only servers send)."""
-    return (
-        version == VERSION_1
-        or version == VERSION_2
-        or version >> 8 == DRAFT_PREFIX
-        or version >> 24 == GOOGLE_Q
-        or version >> 24 == GOOGLE_T
-        or version >> 8 == META_PREFIX
-    )
+def is_foreign_version(version):  # type: ignore[no-untyped-def]
+    """Is this a version that is not read here but that some server may speak?"""
+    is_google = version >> 24 == GOOGLE_Q or version >> 24 == GOOGLE_T
+    return is_google or version >> 8 == DRAFT_PREFIX or version >> 8 == META_PREFIX
 
 
 @shared
 def may_open(first, version):  # type: ignore[no-untyped-def]
     """May a datagram that begins with this byte and this version open a connection? Its first packet says so for all that
     are coalesced behind it, for none can stand behind a short header."""
-    return first & LONG_HEADER != 0 and is_quic_version(version)
+    if first & LONG_HEADER == 0:
+        return False
+    is_read = version == VERSION_1 or version == VERSION_2
+    return is_read or (first & FIXED_BIT != 0 and is_foreign_version(version))
