@@ -1,9 +1,10 @@
-"""What a DNS query costs one core: read and judged over a million names, and answered where it is blocked.
+"""What a DNS query costs: its reader and judge on one core, the whole of the path, and queries a second in line.
 
-    python -m bench.dns [--queries 20000] [--names 1000000] [--rounds 15]
+    python -m bench.dns [--queries 20000] [--names 1000000] [--rounds 15] [--blocks 4] [--only parts,step,live]
 
 Queries are as stubs send them: one question, an OPT with a cookie in every second. Half of the names are in the list or
-below one of its names. Nanoseconds a query, minimum and median of the rounds, the three steps in turns.
+below one of its names. `parts`: read, judge and answer by themselves, in turns; `step`: see `bench.dns_step`; `live`: see
+`bench.dns_live`, which needs root, Linux 6.6, unbound, dnsdist and dnsperf.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from bench.dns_live import measure_live
+from bench.dns_step import measure_steps
 from penstock.answer.dns import ADDRESS4, ADDRESS6, EDE_CODE, PLAN_BYTES, RCODE, TTL_S, write_answer
 from penstock.compile.memory import shared, u64
 from penstock.compile.native import Kernel, kernel
@@ -129,38 +132,62 @@ def measure(run: Kernel, args: tuple[int, ...], count: int, expected: int) -> fl
     return spent_ns / count
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queries", type=int, default=20_000)
-    parser.add_argument("--names", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+def measure_parts(snapshot: Snapshot, queries: dict[str, list[bytes]], rounds: int) -> None:
+    """Print what reading, judging and answering take by themselves."""
+    arms = {kind: Queries(found, snapshot) for kind, found in queries.items()}
+    steps = {"read": kernel(read_all), "judge": kernel(judge_all), "answer": kernel(answer_all)}
+    times: dict[tuple[str, str], list[float]] = {(kind, step): [] for kind in arms for step in steps}
+    for number in range(rounds + 1):
+        for kind, step in times:
+            arm = arms[kind]
+            expected = arm.count if step == "read" or kind == "blocked" else 0
+            spent_ns = measure(steps[step], arm.args[step], arm.count, expected)
+            if number > 0:
+                times[kind, step].append(spent_ns)
+    count = min(map(len, queries.values()))
+    print(f"{rounds} rounds of {count:,} queries, {snapshot.name_count:,} names; load {describe_load()}")
+    print(f"{'ns a query':24}{'minimum':>8}{'median':>8}{'a second, by the median':>25}")
+    for (kind, step), values in times.items():
+        median = statistics.median(values)
+        print(f"{kind + ', ' + step:24}{min(values):8.0f}{median:8.0f}{1e9 / median:25,.0f}")
+
+
+def measure_core(options: argparse.Namespace, chance: random.Random) -> None:
+    """What needs no network: the parts, and the whole of the path."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    chance = random.Random(5)
     with tempfile.TemporaryDirectory() as directory:
         snapshot, listed = build_world(Path(directory), options.names, chance)
         blocked = [chance.choice(("", "www.", "a.b.")) + name for name in chance.sample(listed, options.queries)]
         allowed = [f"{build_name(chance)}.allowed" for _ in range(options.queries)]
-        arms = {
-            kind: Queries([build_query(chance, name, number) for number, name in enumerate(names)], snapshot)
+        queries = {
+            kind: [build_query(chance, name, number) for number, name in enumerate(names)]
             for kind, names in (("allowed", allowed), ("blocked", blocked))
         }
-        steps = {"read": kernel(read_all), "judge": kernel(judge_all), "answer": kernel(answer_all)}
-        times: dict[tuple[str, str], list[float]] = {(kind, step): [] for kind in arms for step in steps}
-        for number in range(options.rounds + 1):
-            for kind, step in times:
-                arm = arms[kind]
-                expected = arm.count if step == "read" or kind == "blocked" else 0
-                spent_ns = measure(steps[step], arm.args[step], arm.count, expected)
-                if number > 0:
-                    times[kind, step].append(spent_ns)
-        print(f"{len(listed):,} names, {options.queries:,} queries")
+        if "parts" in options.only:
+            measure_parts(snapshot, queries, options.rounds)
+        if "step" in options.only:
+            measure_steps(snapshot, queries, options.rounds, describe_load)
         snapshot.close()
-    print(f"{'ns a query, minimum median':30}a second, by the median")
-    for (kind, step), values in times.items():
-        median = statistics.median(values)
-        print(f"{kind + ', ' + step:14}{min(values):8.0f}{median:7.0f}{1e9 / median:14,.0f}")
+
+
+def describe_load() -> str:
+    """The machine's load averages."""
+    return " ".join(f"{value:.1f}" for value in os.getloadavg())
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queries", type=int, default=20_000)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--only", default="parts,step,live")
+    options = parser.parse_args()
+    if "live" in options.only:
+        measure_live(options.blocks, describe_load)
+    if "parts" in options.only or "step" in options.only:
+        measure_core(options, random.Random(5))
 
 
 if __name__ == "__main__":

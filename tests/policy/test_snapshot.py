@@ -91,3 +91,14 @@ def test_an_absent_file_names_the_cure(made: World, tmp_path: Path) -> None:
     made.configuration.database.unlink()
     with pytest.raises(SnapshotError, match=r"names\.db: No such file or directory: run `penstock lists build`"):
         Snapshot.open(made.path)
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [({}, False), ({"ech": "remove"}, True), ({"unresolved": "report"}, True), ({"youtube": "strict"}, True)],
+)
+def test_a_profile_without_services_protects_by_its_switches(choices: dict[str, str], expected: bool) -> None:
+    chosen = {**SETTINGS, "profiles": {"all": choices}, "dns": {"resolvers": ["192.0.2.53"]}}
+    chosen["subscribers"] = [{"id": "one", "prefixes": ["10.0.0.0/8"], "profile": "all"}]
+    with world(chosen, LISTS) as built:
+        assert built.snapshot.is_protected(0) is expected

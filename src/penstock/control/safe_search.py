@@ -86,7 +86,7 @@ def resolve_targets(names: Iterable[str], resolvers: list[str], port: int) -> Ad
     if not found:
         where = ", ".join(resolvers)
         raise TargetError(
-            f"dns.resolver: {where} answers for none of the names that SafeSearch leads to: name another one"
+            f"dns.resolvers: {where} answers for none of the names that SafeSearch leads to: name another one"
         )
     return found
 

@@ -9,7 +9,7 @@ RFC 1035 4.1.3, RFC 9460, RFC 4035 3.2.1 (who asked with DO would find a changed
 
 from penstock.answer.udp import write_datagram
 from penstock.compile.memory import move, put32, put64, shared, u8, u32, u64
-from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, put_binding
+from penstock.flow.bindings import OFFERED_ECH, hash_address, hash_name, put_binding
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import (
@@ -23,7 +23,7 @@ from penstock.kernel.tables import (
     UP_PAYLOAD,
     UP_PAYLOAD_BYTES,
 )
-from penstock.path.hosts import subscriber_of
+from penstock.path.hosts import note_resolved, subscriber_of
 from penstock.path.layout import (
     D_CUTS,
     D_MAPPED,
@@ -84,12 +84,12 @@ def _bind_message(w, u, p, end):  # type: ignore[no-untyped-def]
         at = dns_answer.find_record(at, end, p, record)
         if at > 0 and u64(record + dns_answer.SECTION) == dns_answer.ANSWER:
             has_ech |= _bind_record(w, u, record, host, size)
-    key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, size)
-    flags = RESOLVED | (OFFERED_ECH if has_ech else 0)
-    table, now_ms = u64(w + W_BINDINGS), u64(w + W_POOL + POOL_NOW_MS)
-    put_binding(table, key, now_ms, TTL_MOST_S * MS_PER_S, flags, host, 0)
-    key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, 0)  # of the client itself: it resolves here
-    put_binding(table, key, now_ms, TTL_MOST_S * MS_PER_S, RESOLVED, host, 0)
+    note_resolved(w, u, host, size)
+    if has_ech:
+        key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, size)
+        put_binding(
+            u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), TTL_MOST_S * MS_PER_S, OFFERED_ECH, host, 0
+        )
     return has_ech
 
 

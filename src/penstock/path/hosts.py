@@ -4,7 +4,7 @@ A request may name several hosts (target and Host fields); it is allowed only wh
 """
 
 from penstock.compile.memory import put64, shared, u8, u32, u64
-from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, read_binding
+from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, put_binding, read_binding
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED, UNRESOLVED
 from penstock.kernel.tables import FLOW_CLIENT, FLOW_PORTS, FLOW_SERVER, UP_ACK, UP_KEY, UP_SEQ
@@ -43,6 +43,7 @@ from penstock.policy.subscribers import find_subscriber
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
 from penstock.wire.headers import mix
 
+RESOLVED_MS = 3_433_000  # an hour, in milliseconds of 2^20 ns
 DOT_PORT = 853  # RFC 7858 3.1, RFC 9250 4.1.1
 
 
@@ -123,6 +124,15 @@ def flags_of_name(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
     key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, host_bytes)
     found = read_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), u64(w + W_DNS) + D_MAPPED)
     return max(found, 0) >> 16
+
+
+@shared
+def note_resolved(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """Remember that this client resolved a name, and that it resolves its names here."""
+    table, now_ms, client = u64(w + W_BINDINGS), u64(w + W_POOL + POOL_NOW_MS), u + UP_KEY + FLOW_CLIENT
+    for size in (host_bytes, 0):
+        put_binding(table, hash_name(u64(w + W_SECRET), client, host, size), now_ms, RESOLVED_MS, RESOLVED, host, 0)
+    return 0
 
 
 @shared

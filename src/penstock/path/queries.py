@@ -31,7 +31,7 @@ from penstock.kernel.tables import (
     UP_KEY,
 )
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
-from penstock.path.hosts import identify, judge_host, subscriber_of, tell_allowed
+from penstock.path.hosts import identify, judge_host, note_resolved, subscriber_of, tell_allowed
 from penstock.path.layout import (
     ANSWER_BYTES,
     D_PLAN,
@@ -50,7 +50,7 @@ from penstock.path.layout import (
     W_SNAPSHOT,
 )
 from penstock.path.send import send_payload
-from penstock.policy.actions import REPORT, REWRITE
+from penstock.policy.actions import BLOCK, REPORT, REWRITE
 from penstock.policy.judge import (
     ECH_KEEP,
     OUT_CATEGORY,
@@ -224,6 +224,7 @@ def read_message(w, u, p, end, out, room, over_tcp):  # type: ignore[no-untyped-
         put64(w + W_JUDGED + OUT_SERVICE, -1)
         put64(w + W_JUDGED + OUT_WOULD, REWRITE)
         reason = _note_refusal(w, state, r.REWRITTEN, 0)
+        note_resolved(w, u, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
         plan = _load_plan(w, offset, state, over_tcp)
     return reason << 32 | write_answer(out, room, p, state, plan)
 
@@ -293,4 +294,10 @@ def take_query(w, u, p, end):  # type: ignore[no-untyped-def]
     if size:
         _tell_refused(w, u, 0)
         send_payload(w, u, u64(w + W_ANSWER), size)
+    elif reason == r.AMBIGUOUS and u64(u64(w + W_SNAPSHOT) + REPORT_ONLY):
+        return r.NOT_A_REQUEST
+    elif reason == r.AMBIGUOUS:
+        write_event(
+            w, u, identify(w, u, 0), PROTO_DNS, BLOCK, r.AMBIGUOUS, subscriber_of(w, u), 0, EVENT_IS_REQUEST, u, 0
+        )  # fmt: skip
     return reason

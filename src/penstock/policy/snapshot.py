@@ -20,6 +20,7 @@ from penstock.compile.memory import CHECKED, allow, forbid, shared, u64
 from penstock.errors import PenstockError
 from penstock.policy import layout, names, subscribers
 from penstock.policy.actions import ACTION_COUNT
+from penstock.policy.judge import PROFILE_LEVELS, PROFILE_MASK
 from penstock.policy.layout import TEMPLATES_OFF
 from penstock.policy.names import CATEGORY_LIMIT
 
@@ -174,7 +175,9 @@ class Snapshot:
     def is_protected(self, subscriber: int) -> bool:
         """Does this subscriber's profile act on anything?"""
         record = self._policy.word(layout.SUBSCRIBERS_OFF) + subscriber * layout.SUBSCRIBER_BYTES
-        return self._policy.word(self._policy.word(record + layout.SUBSCRIBER_PROFILE_OFF)) != 0
+        profile = self._policy.word(record + layout.SUBSCRIBER_PROFILE_OFF)
+        switches = self._policy.word(profile + PROFILE_LEVELS) >> 8  # the first byte: canaries, which are always on
+        return self._policy.word(profile + PROFILE_MASK) != 0 or switches != 0
 
     def fails_closed(self, subscriber: int) -> bool:
         """Does nothing of this subscriber pass while nobody judges?"""
