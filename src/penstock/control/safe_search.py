@@ -7,9 +7,6 @@ operators for. Engines have one such mode, YouTube has two. It does not know how
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
-import dns.exception
-import dns.resolver
-
 from penstock.control.configuration import Configuration, Profile
 from penstock.errors import PenstockError
 from penstock.policy.rewrites import SAFE_SEARCH, YOUTUBE
@@ -71,6 +68,9 @@ def resolve_targets(names: Iterable[str], resolvers: list[str], port: int) -> Ad
 
     A target without addresses gets an alias alone: the client's resolver finds the rest.
     """
+    import dns.exception  # a start without SafeSearch need not wait for them
+    import dns.resolver
+
     asking = dns.resolver.Resolver(configure=False)
     asking.nameservers, asking.port, asking.lifetime = list(resolvers), port, PATIENCE_S
     found: Addresses = {}
