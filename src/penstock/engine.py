@@ -104,10 +104,13 @@ class Engine:
         if old is not None:
             old.close()
 
+    def prepare(self) -> None:
+        """Compile the path, or load it from the cache."""
+        kernel(serve).compile((int64,))
+
     def start(self) -> None:
         """Start the workers: each enters compiled code and stays there."""
         compiled = kernel(serve)
-        compiled.compile((int64,))
         for memory in self.workers:
             thread = threading.Thread(target=compiled, args=(memory.address,), daemon=True)
             thread.start()
@@ -126,7 +129,11 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the control process decides; its end closes our input
     engine = Engine(json.loads(sys.argv[1]))
-    engine.take(Path(sys.stdin.readline().strip()))
+    engine.prepare()
+    first = sys.stdin.readline().strip()
+    if not first:
+        return 0
+    engine.take(Path(first))
     engine.start()
     print("ready", flush=True)
     for line in sys.stdin:

@@ -40,6 +40,7 @@ from penstock.line.inline import (
     check_kernel,
     detach_steer,
     open_tables,
+    prepare_steer,
     raise_cable,
 )
 from penstock.line.pins import Pins, find_root
@@ -80,6 +81,12 @@ class Process:
     def output(self) -> IO[str]:
         assert self.program.stdout is not None
         return self.program.stdout
+
+    def give(self, snapshot: Snapshot) -> None:
+        """Have it take a snapshot. A process that died meanwhile takes none."""
+        with contextlib.suppress(OSError):
+            self.input.write(f"{snapshot.path}\n")
+            self.input.flush()
 
 
 def port_bits(ports: Iterable[tuple[int, int]]) -> bytes:
@@ -142,10 +149,11 @@ class Run:
     def _start(self) -> None:
         if not self.configuration.database.exists():
             build_names(self.configuration)
+        is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
+        self.process = self._start_process()  # it imports and maps while the snapshot is made
         self.targets = find_targets(self.configuration)
         self.snapshot = self._build_snapshot(self.configuration)
-        is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
-        self.process = self._start_process()
+        self.process.give(self.snapshot)
         self.control = Control()
         self.counters = bpf.map_memory(tables.counters)
         self.path_counters = bpf.map_memory(tables.path_counters)
@@ -153,6 +161,7 @@ class Run:
         self.control.set_ports(port_bits(self.configuration.ports))
         set_protection(self.control, self._prefixes())
         raise_cable(self.pair, self.pins)
+        prepare_steer()  # after the cable: a first start compiles for seconds, and the line must carry meanwhile
         if not self._wait_ready():
             return
         if attach_steer(self.pair, self.pins) or is_new:
@@ -204,10 +213,7 @@ class Run:
             text=True,
             pass_fds=[self.shared.fd],
         )
-        process = Process(program, time.monotonic())
-        process.input.write(f"{self.snapshot.path}\n")
-        process.input.flush()
-        return process
+        return Process(program, time.monotonic())
 
     def _wait_ready(self) -> bool:
         """Wait until the packet process judges; False when we are told to stop before. Raises RunError when it ends."""
@@ -270,6 +276,7 @@ class Run:
         # The lists may have been built again meanwhile: a snapshot belongs to one names database.
         self.snapshot = self._build_snapshot(self.configuration)
         self.process = self._start_process()
+        self.process.give(self.snapshot)
         self._wait_ready()
         log.info("judging again")
 
@@ -295,12 +302,8 @@ class Run:
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         """Have the workers and the kernel take a snapshot, and give up the one before."""
         old, self.snapshot = self.snapshot, snapshot
-        try:
-            self.process.input.write(f"{snapshot.path}\n")
-            self.process.input.flush()
-            self.process.output.readline()
-        except OSError:
-            pass  # it died just now, and is started again with this snapshot
+        self.process.give(snapshot)
+        self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
         set_protection(self.control, self._prefixes())
         old.path.unlink(missing_ok=True)
         old.close()

@@ -221,6 +221,14 @@ class Control:
         self.memory[tables.CONTROL_PORTS : tables.CONTROL_PORTS + 8192] = ports
 
 
+def prepare_steer() -> None:
+    """Have the kernel program compiled and at hand, so that attaching it takes no longer than it must."""
+    from penstock.compile.ebpf import build  # the cable needs no compiler, so this module imports none
+    from penstock.kernel.steer import steer
+
+    build(steer)
+
+
 def attach_steer(pair: Pair, pins: Pins) -> bool:
     """Put `steer` in front of the cable on both sides. Returns whether it was not attached before."""
     from penstock.compile.ebpf import build  # the cable needs no compiler, so this module imports none
