@@ -3,7 +3,6 @@
     evader ── lossy ──► box ── lossy ──► server ──► application: which hosts does it act for?
 
 `python -m tests.flow.model --runs 100000` names each run that fails; `--run N` repeats one of them in words.
-`python -m tests.flow.model --runs 100000` names each run that fails, `--run N` repeats it.
 """
 
 import argparse

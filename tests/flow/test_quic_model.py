@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from penstock.compile.memory import CHECKED
-from tests.flow.quic_model import Model, QuicServer
+from tests.flow.quic_model import Model
+from tests.flow.quic_server import QuicServer
 from tests.quic import CLOSE, PING, V1, V2, crypto, hello, initial
 
 RUNS = 40 if CHECKED else 300

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from penstock.demo.box import BLOCKED, GOOD, SERVICES, start_box, stop_box, write_configuration
 from penstock.demo.namespaces import configure_links
+from penstock.demo.resolver import copy_unbound
 from penstock.demo.servers import Certificate, start_site
 from penstock.demo.topology import (
     CLIENT_INTERFACE,
@@ -431,7 +432,7 @@ def start_unbound(
     configuration, log = here / f"unbound-{place}.conf", here / f"unbound-{place}.log"
     configuration.write_text(content)
     with log.open("w") as sink:
-        program = topology.spawn(place, ["unbound", "-d", "-c", configuration], stdout=sink, stderr=sink)
+        program = topology.spawn(place, [copy_unbound(here), "-d", "-c", configuration], stdout=sink, stderr=sink)
     end_s = time.monotonic() + START_S
     while "start of service" not in log.read_text():
         assert program.poll() is None, log.read_text()
