@@ -21,8 +21,9 @@ from rich.progress import Progress
 
 from bench.arms import BRIDGE, Arm, build_arms, describe_machine, read_offloads
 from bench.loads import LoadError, Work, measure_bulk, measure_http, measure_pace, measure_tls
-from bench.report import Results, print_table, write_files
+from bench.report import Results, print_table, print_times, write_files
 from bench.rounds import interleave
+from bench.verdict import VerdictClock, VerdictTime
 from penstock.demo.box import BoxError, run_penstock
 from penstock.demo.namespaces import TopologyError
 from penstock.demo.servers import ServerError
@@ -48,21 +49,22 @@ def main() -> int:
     blocks = given.blocks or (2 if given.quick else 6)
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
-            results, context = _measure(console, Path(directory), given, loads, blocks)
+            results, times, context = _measure(console, Path(directory), given, loads, blocks)
     except (TopologyError, ServerError, BoxError, LoadError) as error:
         console.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
     print_table(console, results)
-    for path in write_files(given.results, results, context):
+    print_times(console, times)
+    for path in write_files(given.results, results, times, context):
         console.print(f"written: {path}", highlight=False)
     return 0
 
 
 def _measure(
     console: Console, directory: Path, given: argparse.Namespace, loads: list[str], blocks: int
-) -> tuple[Results, dict[str, object]]:
+) -> tuple[Results, dict[str, VerdictTime], dict[str, object]]:
     work = QUICK if given.quick else WHOLE
     directory.chmod(0o755)  # nginx's worker is another user
     with ExitStack() as stack:
@@ -71,7 +73,7 @@ def _measure(
         offloads = read_offloads(arms)
         for switches, interfaces in offloads.items():
             console.print(f"offloads: {switches}: {', '.join(interfaces)}", highlight=False)
-        results = _run_loads(arms, work, loads, blocks)
+        results, times = _run_loads(arms, work, loads, blocks)
         status = run_penstock(arms[0].topology, ["status"]).stdout
     context: dict[str, object] = {
         "machine": describe_machine(),
@@ -81,18 +83,20 @@ def _measure(
         "names": given.names,
         "status": status.splitlines(),
     }
-    return results, context
+    return results, times, context
 
 
-def _run_loads(arms: list[Arm], work: Work, loads: list[str], blocks: int) -> Results:
+def _run_loads(arms: list[Arm], work: Work, loads: list[str], blocks: int) -> tuple[Results, dict[str, VerdictTime]]:
     named = {arm.name: arm for arm in arms}
     results: Results = {}
+    clock, times = VerdictClock(arms[0].topology), {}
     with Progress(transient=True) as progress:
         for load in loads:
             task = progress.add_task(load, total=len(arms) * (2 * blocks + 1))
-            measure = _choose(load, work, results)
+            measure, before = _choose(load, work, results), clock.read()
             results[load] = interleave(named, blocks, measure, partial(progress.advance, task))
-    return results
+            times[load] = clock.since(before)
+    return results, times
 
 
 def _choose(load: str, work: Work, results: Results) -> Callable[[Arm], dict[str, float]]:

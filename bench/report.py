@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bench.arms import AGAIN, BRIDGE, DIRECT, PENSTOCK
 from bench.rounds import Estimate, Figures, compare, subtract
+from bench.verdict import LAST_US, VerdictTime
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ QUANTITIES = (
 )
 COMPARED = ((PENSTOCK, BRIDGE), (PENSTOCK, DIRECT), (AGAIN, BRIDGE))
 HEADS = ("", "Penstock", "bridge", "direct", "Penstock / bridge", "Penstock / direct", "bridge / bridge (A/A)", "aim")
+TIME_HEADS = ("verdict's own time under", "packets", "p50, µs (aim 15)", "p99, µs (aim 60)")
 
 Results = dict[str, dict[str, Figures]]  # load → quantity → arm → figures
 
@@ -66,7 +68,24 @@ def print_table(console: Console, results: Results) -> None:
     console.print(table)
 
 
-def write_files(directory: Path, results: Results, context: dict[str, object]) -> tuple[Path, Path]:
+def build_time_rows(times: dict[str, VerdictTime]) -> list[list[str]]:
+    """One row of text for each load: how long the packets took that went up."""
+    return [[load, f"{time.packets:,}", _say_us(time.p50_us), _say_us(time.p99_us)] for load, time in times.items()]
+
+
+def print_times(console: Console, times: dict[str, VerdictTime]) -> None:
+    """The verdict's own time as a rich table."""
+    table = Table(title="From the ring record to the packet sent, by the box's own histogram")
+    for head in TIME_HEADS:
+        table.add_column(head, justify="left" if head == TIME_HEADS[0] else "right")
+    for row in build_time_rows(times):
+        table.add_row(*row)
+    console.print(table)
+
+
+def write_files(
+    directory: Path, results: Results, times: dict[str, VerdictTime], context: dict[str, object]
+) -> tuple[Path, Path]:
     """Every figure as JSON, and the table as Markdown; both paths."""
     directory.mkdir(parents=True, exist_ok=True)
     whole, table = directory / "bench.json", directory / "bench.md"
@@ -78,10 +97,13 @@ def write_files(directory: Path, results: Results, context: dict[str, object]) -
         for quantity in QUANTITIES
         if (figures := results.get(quantity.load, {}).get(quantity.key))
     }
-    content = {"context": context, "compared": compared, "figures": results}
+    spent = {load: asdict(time) for load, time in times.items()}
+    content = {"context": context, "compared": compared, "verdict_time": spent, "figures": results}
     whole.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     lines = ["| " + " | ".join(HEADS) + " |", "|---|" + "---:|" * (len(HEADS) - 2) + "---|"]
     lines += ["| " + " | ".join(row) + " |" for row in build_rows(results)]
+    lines += ["", "| " + " | ".join(TIME_HEADS) + " |", "|---|" + "---:|" * (len(TIME_HEADS) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in build_time_rows(times)]
     table.write_text("\n".join(lines) + "\n")
     return whole, table
 
@@ -94,6 +116,10 @@ def _say(found: Estimate, quantity: Quantity) -> str:
     if quantity.differs:
         return f"{found.median:+.0f} ({found.low:+.0f} … {found.high:+.0f})"
     return f"{found.median:.2f} ({found.low:.2f} … {found.high:.2f})"
+
+
+def _say_us(us: float) -> str:
+    return f"{us:.1f}" if us <= LAST_US else f"over {LAST_US}"
 
 
 def _digits(figures: Figures) -> int:
