@@ -167,7 +167,7 @@ def replay_queries(snapshot: Snapshot, capture: str) -> Counter[tuple[str, str]]
     replay, asked, count = Replay(snapshot, verify_checksums=False), Counter[tuple[str, str]](), 0
     for frame in read_frames(CORPUS / capture):
         count += 1
-        asked.update((event["host"] or "", event["qtype"]) for event in replay.take(frame) if event["proto"] == "dns")
+        asked.update((event["host"] or "", event["qtype"]) for event in replay.take(frame) if "qtype" in event)
     counted = sum(number for reason, number in replay.reasons.items() if reason in STEERED)
     assert counted + replay.reasons["link_type"] == count
     return asked

@@ -89,6 +89,8 @@ def test_a_query_with_two_readings_is_told_of(box: Box) -> None:
     events = [raw for raw in EventReader(box.path.shared).read()]
     told = decode_event(events[-1], policy().snapshot, 0)
     assert (told["proto"], told["reason"], told["host"]) == ("dns", "ambiguous", None)
+    assert told["answer"] == "none"
+    assert "qtype" not in told
 
 
 def test_every_query_of_a_super_packet_is_judged(box: Box) -> None:

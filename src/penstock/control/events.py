@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from penstock.kernel import tables
-from penstock.kernel.reasons import NAMES, UNREAD_VERSION, Verdict, verdict_of
+from penstock.kernel.reasons import AMBIGUOUS, NAMES, UNREAD_VERSION, Verdict, verdict_of
 from penstock.path import events as e
 from penstock.path.layout import PROTO_DNS, PROTO_HTTP, PROTO_NAMES, PROTO_QUIC, PROTO_TLS
 from penstock.path.memory import BLOCK_BYTES, EVENTS_OFF, SharedMemory
@@ -59,6 +59,7 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
     host = raw[e.EVENT_HOST : e.EVENT_HOST + size].decode("ascii", "backslashreplace").lower()
     stamp = datetime.fromtimestamp((time_ns + offset_ns) / 1e9, UTC)
     known = 0 <= subscriber < len(snapshot.subscriber_ids)
+    is_unread_query = proto == PROTO_DNS and reason == AMBIGUOUS
     fields: dict[str, Any] = {
         "timestamp": stamp.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
         "id": f"{identity & (1 << 64) - 1:016x}",
@@ -78,9 +79,11 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
         page = {"empty": "empty", "redirect": "redirect"}.get(fields["action"], "page")
         kind = {PROTO_HTTP: page, PROTO_TLS: "alert", PROTO_QUIC: "close", PROTO_DNS: "dns"}.get(proto, "reset")
         kind = "versions" if reason == UNREAD_VERSION else kind
+        kind = "none" if is_unread_query else kind
         fields["answer"] = "reset" if flags & e.EVENT_RESET else kind
     if proto == PROTO_DNS:
-        fields["qtype"] = QTYPES.get(detail, f"TYPE{detail}")
+        if not is_unread_query:
+            fields["qtype"] = QTYPES.get(detail, f"TYPE{detail}")
         detail = 0
     text = _detail(proto, reason, detail)
     if text:
