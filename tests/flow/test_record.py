@@ -123,3 +123,11 @@ def test_the_verdicts_are_those_of_the_ranges() -> None:
     assert r.DROP_FIRST <= r.BEYOND < r.UP_FIRST
     for number in (r.UP_REFUSED, r.UP_WAITING, r.UP_GAP, r.UP_UNJUDGED):
         assert r.UP_FIRST <= number < r.PATH_FIRST
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**31))
+def test_an_age_is_what_passed_and_never_negative(now_ms: int, passed_ms: int) -> None:
+    age_of = compiled(f.age_of)
+    assert age_of(now_ms, (now_ms - passed_ms) & 0xFFFFFFFF) == passed_ms
+    ahead_ms = passed_ms % f.APART_MS
+    assert age_of(now_ms, (now_ms + ahead_ms) & 0xFFFFFFFF) == 0

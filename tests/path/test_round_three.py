@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.flow.record import OPEN
+from penstock.kernel import tables as t
 from penstock.line.native import Outcome
 from tests.path.boxes import Box, Conversation, name_of, passed, request, response
 from tests.quic import datagram
@@ -478,3 +479,14 @@ def test_a_forged_handshake_from_outside_keeps_nobody_away(box: Box) -> None:
     box.take(frame(flow, TO_CLIENT, seq=1, flags=SYN), TO_CLIENT)
     talk = Conversation(box, flow).open()
     assert_blocked(talk)
+
+
+def test_a_packet_seen_after_the_worker_read_its_clock_is_not_an_old_one() -> None:
+    """Else the flow was taken for one that was silent for 50 days, and reset."""
+    box = Box()
+    waiting, other = Conversation(box).open(), Conversation(box, Flow(client_port=41000)).open()
+    waiting.client(b"GET / HTTP/1.1\r\n")
+    seen = waiting.record()[t.FLOW_SEEN : t.FLOW_SEEN + 4].view("uint32")
+    seen += 5
+    other.client(request("good.test"))  # its stream looks at the others
+    assert name_of(waiting.client(b"Host: good.test\r\n\r\n")) == "allowed"

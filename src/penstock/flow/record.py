@@ -34,6 +34,7 @@ OPEN, FREED, REFUSED, SETTLING = 0, 1, 2, 3
 SEQUENCE_MASK = 0xFFFFFFFF
 BODY_LIMIT = (1 << 30) - 1  # bits of F - J in the word
 BEYOND_BYTES = 65536
+APART_MS = 1 << 20  # 18 minutes: more than the clocks of two readers of a record can be apart
 BIRTH_BYTES = 1 << 30  # after so many acknowledged bytes no other handshake of the same ports can still be completed
 
 
@@ -41,6 +42,13 @@ BIRTH_BYTES = 1 << 30  # after so many acknowledged bytes no other handshake of 
 def sequence_difference(a, b):  # type: ignore[no-untyped-def]
     """a - b of two sequence numbers, in [-2^31, 2^31)."""
     return ((a - b + 0x80000000) & SEQUENCE_MASK) - 0x80000000
+
+
+@shared
+def age_of(now_ms, seen_ms):  # type: ignore[no-untyped-def]
+    """How long ago `seen_ms` was, modulo 2^32; 0 when it is ahead: another CPU saw a packet after `now_ms` was read."""
+    age = (now_ms - seen_ms) & 0xFFFFFFFF
+    return age & (shr(age + APART_MS, 32) - 1)
 
 
 @shared

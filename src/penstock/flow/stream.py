@@ -16,6 +16,7 @@ from penstock.flow.record import (
     OPEN,
     REFUSED,
     SETTLING,
+    age_of,
     free_end_of,
     is_settled,
     judged_end_of,
@@ -121,7 +122,7 @@ def _give_up(pool, stream, silent_ms):  # type: ignore[no-untyped-def]
     """Was the flow silent for longer than `silent_ms`? Then it is refused, for its unfinished bytes are forgotten: whatever
     it says later is answered by a reset."""
     record = record_at(pool, u64(stream + S_OWNER) - 1)
-    if (u64(pool + POOL_NOW_MS) - u32(record + FLOW_SEEN)) & 0xFFFFFFFF <= silent_ms:
+    if age_of(u64(pool + POOL_NOW_MS), u32(record + FLOW_SEEN)) <= silent_ms:
         return False
     put32(record + FLOW_ANSWER, ANSWER_RESET)
     put64(record + FLOW_WORD, pack_word(REFUSED, judged_end_of(u64(record + FLOW_WORD)), 0))

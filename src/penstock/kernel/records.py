@@ -7,7 +7,7 @@ unjudged flow is never forgotten for another.
 """
 
 from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u8, u32, u64
-from penstock.flow.record import REFUSED, is_settled, pack_word, sequence_difference, state_of
+from penstock.flow.record import REFUSED, age_of, is_settled, pack_word, sequence_difference, state_of
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
@@ -94,7 +94,7 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
     for way in range(t.WAYS):
         tag = u32(bucket + 4 * way)
         record = bucket + t.BUCKET_RECORDS + way * t.RECORD_BYTES
-        age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
+        age = age_of(now_ms, u32(record + t.FLOW_SEEN))
         if tag == t.TAG_EMPTY:
             age = AGE_MASK + 1
         elif tag == t.TAG_BUSY or not _may_go(record, age):
@@ -140,7 +140,7 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
     tag = tag_of(view)
     tag_at = 0
     if record:
-        age = (now_ms - u32(record + t.FLOW_SEEN)) & AGE_MASK
+        age = age_of(now_ms, u32(record + t.FLOW_SEEN))
         # It answers the SYN that was seen last, and that came after the record was made.
         is_new = u32(record + t.FLOW_FLAGS) & t.SYN_SEEN and u32(record + t.FLOW_SYN_NEXT) == birth
         is_same = u32(record + t.FLOW_BIRTH) == birth

@@ -7,7 +7,7 @@ the verifier removes the other half. Compiled natively it is the program of repl
 """
 
 from penstock.compile.memory import be32, put16, put32, put64, shared, shr, stack, u8, u16, u32, u64
-from penstock.flow.record import FREED, OPEN, REFUSED, classify_segment, sequence_difference, state_of
+from penstock.flow.record import FREED, OPEN, REFUSED, age_of, classify_segment, sequence_difference, state_of
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.options import neutralise_options, read_handshake_options
@@ -85,7 +85,7 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
 def is_in_hand(record, now_ms):  # type: ignore[no-untyped-def]
     """Is the packet process about to write into the record? A new connection must not be given the old one's verdict.
     What is older than the stale limit was lost with a process that died."""
-    return is_waiting(record) and (now_ms - u32(record + t.FLOW_SEEN)) & 0xFFFFFFFF < STALE_MS
+    return is_waiting(record) and age_of(now_ms, u32(record + t.FLOW_SEEN)) < STALE_MS
 
 
 @shared
@@ -253,7 +253,7 @@ def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
         if bucket == 0:
             return r.DATAGRAM_SERVER
         record, now_ms = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT
-        if is_dns and record and (now_ms - u32(record + t.FLOW_SEEN)) & 0xFFFFFFFF < ASKED_MS:
+        if is_dns and record and age_of(now_ms, u32(record + t.FLOW_SEEN)) < ASKED_MS:
             closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
             return send_up(skb, view, key, 0, t.NO_RECORD, closed, r.UP_ANSWER)
         if not is_dns and record == 0 and find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
