@@ -221,36 +221,6 @@ def test_ports_used_again_make_a_new_record(box: Box) -> None:
     assert name_of(again.client(GET)) == "allowed"
 
 
-def test_ports_are_not_used_again_while_their_last_packet_is_judged(box: Box) -> None:
-    """Else its verdict would be stored over the new connection's record."""
-    talk = begin(box).open()
-    talk.client(GET)
-    talk.server(b"x")
-    again = Conversation(box, talk.flow, 5_000_000, 6_000_000)
-    again.syn()
-    assert steer_late(talk, talk.client_frame(GET), 0) == "up_unjudged"
-    ring = box.path.ring.copy()  # the ring has one place, and `again` looks for a record in it at every step
-    box.path.ring[:8] = 0
-    assert name_of(again.syn_ack()) == "in_hand"
-    box.path.ring[:] = ring
-    box.path.step()
-    assert name_of(again.syn_ack()) == "handshake"
-    assert again.word() == (0, 0, 0)
-
-
-def test_a_packet_that_died_with_its_process_does_not_hold_its_ports(box: Box) -> None:
-    talk = begin(box).open()
-    talk.client(GET)
-    talk.server(b"x")
-    again = Conversation(box, talk.flow, 5_000_000, 6_000_000)
-    again.syn()
-    assert steer_late(talk, talk.client_frame(GET), 0) == "up_unjudged"
-    box.path.ring[:8] = 0
-    assert name_of(again.syn_ack()) == "in_hand"
-    box.now_ns += 2 * t.STALE_NS
-    assert name_of(again.syn_ack()) == "handshake"
-
-
 def test_nobody_is_free(box: Box) -> None:
     for flow in (NOBODY, BARE_FLOW):
         talk = begin(box, flow).open()

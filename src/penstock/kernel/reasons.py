@@ -68,7 +68,6 @@ RING_FULL = _reason(35, _D, "ring_full", "the ring to the packet process is full
 TOO_BIG = _reason(36, _D, "too_big", "longer than a ring record")
 STALE_CLOSED = _reason(37, _D, "stale_closed", "the packet process is gone or late: this subscriber fails closed")
 TABLE_FULL = _reason(38, _D, "table_full", "no room for the record of a protected subscriber's flow")
-IN_HAND = _reason(39, _D, "in_hand", "a SYN-ACK while its ports' last packet is being judged: the server repeats it")
 # ---- steer: up --------------------------------------------------------------------------------------------------------
 UP_UNJUDGED = _reason(48, _U, "up_unjudged", "client bytes that nobody has judged")
 UP_WAITING = _reason(49, _U, "up_waiting", "behind a packet of its flow that still waits")

@@ -117,12 +117,6 @@ def is_foreign_segment(record, seq):  # type: ignore[no-untyped-def]
 
 
 @shared
-def is_waiting(record):  # type: ignore[no-untyped-def]
-    """Has a packet of the flow gone up that the packet process has not finished?"""
-    return u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
-
-
-@shared
 def note_flags(record, flags):  # type: ignore[no-untyped-def]
     """Add flags to a record."""
     put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) | flags)

@@ -29,7 +29,6 @@ from penstock.kernel.records import (
     find_protection,
     find_record,
     is_foreign_segment,
-    is_waiting,
     make_record,
     note_flags,
     number_of,
@@ -44,7 +43,6 @@ TCX_NEXT, TCX_DROP = -1, 2
 HEADERS_BYTES = 256  # what is pulled into the linear part of a packet whose headers are not all there
 SEEN = 127  # the counter beside the reasons: every packet, counted before anything is decided
 MS_SHIFT = 20  # nanoseconds to (about) milliseconds
-STALE_MS = t.STALE_NS >> MS_SHIFT
 DNS_PORT = 53
 ASKED_MS = 10_000  # in which an answer belongs to what was asked: stubs wait for 5 s
 DATAGRAM_LIMIT = 128  # in one super-packet: UDP_MAX_SEGMENTS of Linux
@@ -82,13 +80,6 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
 
 
 @shared
-def is_in_hand(record, now_ms):  # type: ignore[no-untyped-def]
-    """Is the packet process about to write into the record? A new connection must not be given the old one's verdict.
-    What is older than the stale limit was lost with a process that died."""
-    return is_waiting(record) and age_of(now_ms, u32(record + t.FLOW_SEEN)) < STALE_MS
-
-
-@shared
 def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
     """A SYN, or a SYN-ACK (the server's makes the record)."""
     from_client, flags = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS)
@@ -110,8 +101,6 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
     protection = find_protection(skb, key, 0)
     if from_client:
         return r.SYN_DATA if u64(view + h.VIEW_SIZE) and protection & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
-    if record and is_in_hand(record, now_ms):
-        return r.IN_HAND
     if protection & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
         options = read_handshake_options(skb, l4, payload)
         flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5)
@@ -152,10 +141,11 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         put16(record + t.FLOW_TTL, u64(view + h.VIEW_TTL))
     if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
         put32(record + t.FLOW_CLIENT_NEXT, end)
+    is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
     is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
     word, acked = u64(record + t.FLOW_WORD), u32(record + t.FLOW_ACKED)
     birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
-    reason = classify_segment(word, acked, birth, is_waiting(record), is_gap, is_urgent, seq, end, size > 0)
+    reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
     if reason < r.UP_FIRST:
         if size == 0 or acked != birth or state_of(word) == FREED or reason >= r.DROP_FIRST:
             return reason
@@ -227,8 +217,8 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
     record, now_ms, closed = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT, 0
     if record:
         put32(record + t.FLOW_SEEN, now_ms)
-        is_free = state_of(u64(record + t.FLOW_WORD)) == FREED and not is_waiting(record)
-        if is_free and not may_open_connection(skb, view):
+        is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
+        if state_of(u64(record + t.FLOW_WORD)) == FREED and not is_waiting and not may_open_connection(skb, view):
             return r.FREE
         closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
     else:
