@@ -181,12 +181,10 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", default=[], choices=sorted(TRICKS), help="tricks that no evader uses")
     choices = parser.parse_args()
     model = Model(choices.seed, TRICKS - set(choices.without), says=choices.run is not None)
-    if choices.run is not None:
-        failures = model.run(choices.run, 1)
-    else:
-        failures = model.run(0, choices.runs)
+    first, count = (0, choices.runs) if choices.run is None else (choices.run, 1)
+    failures = model.run(first, count)
     print(*failures, sep="\n")
-    print(f"{len(failures)} failures in {choices.runs} runs; {dict(model.tally)}")
+    print(f"{len(failures)} failures in {count} runs; {dict(model.tally)}")
     raise SystemExit(bool(failures))
 
 

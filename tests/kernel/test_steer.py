@@ -257,6 +257,20 @@ def test_an_idle_record_is_used_again() -> None:
     assert name_of(begin(box).open().client(GET)) == "allowed"
 
 
+def test_a_record_that_another_cpu_saw_a_moment_later_is_not_idle() -> None:
+    """Its time is ahead of this CPU's: its age is 0, not 2^32 ms, and it stays."""
+    box = Box(capacity=8, stream_count=8, large_count=1)
+    talks = [begin(box).open() for _ in range(8)]
+    for talk in talks:
+        talk.client(GET[:10])
+        seen = talk.record()[t.FLOW_SEEN : t.FLOW_SEEN + 4].view("uint32")
+        seen += 50
+    last = begin(box)
+    last.syn()
+    assert name_of(last.syn_ack()) == "table_full"
+    assert all(name_of(talk.client(request("bad.test")[10:], 10)) == "blocked" for talk in talks)
+
+
 # ---- ring, pulse, switch ---------------------------------------------------------------------------------------------
 def steer_late(talk: Conversation, content: bytes, late_ns: int) -> str:
     """The kernel's half alone, the worker's pulse being so old."""
