@@ -56,7 +56,18 @@ def load() -> tuple[int, int, int]:
     """Tables and programs without an interface: (ingress, egress, bare redirect)."""
     t.flows.entries = CAPACITY // t.WAYS
     ring = bpf.create_ring(t.RING_BYTES)
-    for table in (t.flows, t.control, t.pulse, t.counters, t.path_counters, t.scratch, t.subscribers):
+    for table in (
+        t.flows,
+        t.control,
+        t.pulse,
+        t.counters,
+        t.path_counters,
+        t.scratch,
+        t.subscribers,
+        t.budgets,
+        t.handshakes,
+        t.health,
+    ):
         bpf.create_map(table)
     bpf.create_map(t.rings, ring)
     bpf.update_element(t.rings.fd, struct.pack("<I", 0), struct.pack("<I", ring))

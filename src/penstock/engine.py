@@ -27,6 +27,14 @@ from penstock.path.worker import serve
 from penstock.policy.snapshot import Snapshot
 
 REFERENCE_SECRET = 0x2545F4914F6CDD1D  # keeps reference numbers apart from hashes of the same key
+MAPPED = (
+    tables.flows,
+    tables.control,
+    tables.pulse,
+    tables.path_counters,
+    tables.verdict_times,
+    tables.handshakes,
+)
 TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
 
 
@@ -39,7 +47,7 @@ class Engine:
         self.pins = Pins(self.pair.ingress, self.pair.egress, Path(standing["root"]))
         tables.flows.entries = standing["capacity"] // tables.WAYS
         self.maps = {}
-        for table in (tables.flows, tables.control, tables.pulse, tables.path_counters, tables.verdict_times):
+        for table in MAPPED:
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
@@ -67,6 +75,7 @@ class Engine:
             self._address("control"),
             counters,
             times,
+            self._address("handshakes"),
             self.shared.block(number),
             self.bindings,
         )

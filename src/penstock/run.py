@@ -24,10 +24,12 @@ from typing import IO, Any, TextIO
 import structlog
 
 from penstock.control.configuration import Configuration, load_configuration
-from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns
+from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns, stamp_now
+from penstock.control.exceptions import Watch, pack_policies, tell_gone
+from penstock.control.health import read_health
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
-from penstock.control.metrics import serve_metrics
+from penstock.control.metrics import Readings, serve_metrics
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import build_snapshot
 from penstock.errors import PenstockError
@@ -44,11 +46,12 @@ from penstock.line.inline import (
     raise_cable,
 )
 from penstock.line.pins import Pins, find_root
-from penstock.line.protection import set_protection
+from penstock.line.protection import pack_rights, set_budgets, set_protection
 from penstock.path.layout import ALL_REQUESTS
 from penstock.path.memory import SharedMemory
 from penstock.policy.snapshot import Snapshot
 
+LOOK_S = 0.5  # between looks at the counters of exceptions
 POLL_S = 0.05  # how often events are taken from the rings
 READY_S = 600.0  # the first start compiles the path
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
@@ -123,6 +126,7 @@ class Run:
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
         self.events = EventLog(sys.stdout)
+        self.watch, self.looked_s = Watch(), 0.0
         self.snapshot: Snapshot
         self.process: Process
 
@@ -158,8 +162,9 @@ class Run:
         self.counters = bpf.map_memory(tables.counters)
         self.path_counters = bpf.map_memory(tables.path_counters)
         self.times = bpf.map_memory(tables.verdict_times)
-        self.control.set_ports(port_bits(self.configuration.ports))
-        set_protection(self.control, self._prefixes())
+        self.health = bpf.map_memory(tables.health)
+        self.budgets = bpf.map_memory(tables.budgets)
+        self._set_line()
         raise_cable(self.pair, self.pins)
         prepare_steer()  # after the cable: a first start compiles for seconds, and the line must carry meanwhile
         if not self._wait_ready():
@@ -190,11 +195,17 @@ class Run:
         path = build_snapshot(configuration, configuration.database, self.generation, self.directory, self.targets)
         return Snapshot.open(path)
 
+    def _set_line(self) -> None:
+        """Tell the kernel what it needs of configuration and snapshot."""
+        self.control.set_ports(port_bits(self.configuration.ports))
+        self.control.set_exceptions(pack_policies(self.configuration))
+        set_budgets(self.budgets, self.configuration.budgets)
+        set_protection(self.control, self._prefixes())
+
     def _prefixes(self) -> Iterator[tuple[int, bytes, int, int]]:
         for scope, address, bits, subscriber in self.snapshot.owned_prefixes():
-            flags = tables.SUBSCRIBER_PROTECTED if self.snapshot.is_protected(subscriber) else 0
-            flags |= tables.SUBSCRIBER_CLOSED if self.snapshot.fails_closed(subscriber) else 0
-            yield scope, address, bits, flags
+            is_protected, fails_closed = self.snapshot.is_protected(subscriber), self.snapshot.fails_closed(subscriber)
+            yield scope, address, bits, pack_rights(is_protected, fails_closed, subscriber)
 
     def _start_process(self) -> Process:
         standing = {
@@ -236,8 +247,10 @@ class Run:
     # ---- service ------------------------------------------------------------------------------------------------------
     def _serve(self, sink: TextIO) -> None:
         self.events = EventLog(sink)
+        self._tell_gone()
         while not self.stops:
             self._write_events()
+            self._look_for_exceptions()
             if self.process.program.poll() is not None:
                 self._restart_process()
             if self.reloads:
@@ -253,6 +266,28 @@ class Run:
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
             self.events.write(decode_event(raw, self.snapshot, offset_ns))
+
+    def _look_for_exceptions(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self.looked_s < LOOK_S:
+            return
+        self.looked_s = now_s
+        reasons = self._read_ledger().reasons
+        self.control.set_word(tables.CONTROL_STALE_SEEN, reasons["stale_open"] + reasons["stale_closed"])
+        for fields in self.watch.look(reasons, now_s):
+            self._tell_exception(fields)
+
+    def _tell_exception(self, fields: dict[str, Any]) -> None:
+        self.events.write({"timestamp": stamp_now(), **fields})
+        log.warning("exception", **{name: value for name, value in fields.items() if name != "event"})
+
+    def _tell_gone(self) -> None:
+        """What passed since the last look of a control process that was killed."""
+        reasons = self._read_ledger().reasons
+        missed = reasons["stale_open"] + reasons["stale_closed"] - self.control.word(tables.CONTROL_STALE_SEEN)
+        if missed > 0:
+            for fields in tell_gone(missed):
+                self._tell_exception(fields)
 
     def _sleep(self) -> None:
         """Wait for the packet process to say something (its end above all), or for the next look at the rings."""
@@ -295,7 +330,6 @@ class Run:
         if changed:
             log.warning("these settings change at the next start only", settings=changed)
         self.configuration = configuration.model_copy(update=fixed)
-        self.control.set_ports(port_bits(configuration.ports))
         self._take_snapshot(snapshot)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
 
@@ -304,7 +338,7 @@ class Run:
         old, self.snapshot = self.snapshot, snapshot
         self.process.give(snapshot)
         self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
-        set_protection(self.control, self._prefixes())
+        self._set_line()
         old.path.unlink(missing_ok=True)
         old.close()
 
@@ -320,10 +354,13 @@ class Run:
             if found != self.targets:
                 self.targets, self.renews = found, True
 
-    def read_metrics(self) -> tuple[Ledger, Any, int]:
-        """The ledger, the histogram of the verdict's time, the lost events."""
-        ledger = read_ledger(read_counters(self.counters), read_counters(self.path_counters))
-        return ledger, read_times(self.times), self.reader.lost() + self.events.lost
+    def _read_ledger(self) -> Ledger:
+        return read_ledger(read_counters(self.counters), read_counters(self.path_counters))
+
+    def read_metrics(self) -> Readings:
+        """Everything that is counted."""
+        lost = self.reader.lost() + self.events.lost
+        return Readings(self._read_ledger(), read_times(self.times), lost, read_health(self.health), self.watch)
 
     # ---- stop ---------------------------------------------------------------------------------------------------------
     def _stop(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from penstock.control.health import describe_health, read_health
 from penstock.control.ledger import find_quantile_us, read_counters, read_ledger, read_times
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
@@ -110,6 +111,10 @@ def print_status(ingress: str | None) -> int:
         times = read_times(_map_pinned(pair, tables.verdict_times))
         quantiles = [f"p{round(100 * q)} {find_quantile_us(times, q):.1f} us" for q in (0.5, 0.9, 0.99)]
         table.add_row("ring to wire", ", ".join(quantiles) if times.sum() else "nothing yet")
+        health_memory = _map_pinned(pair, tables.health)
+        if health_memory is not None:
+            for name, health in read_health(health_memory).items():
+                table.add_row(name, describe_health(health))
         table.add_row("waiting", f"{ledger.waiting:,}")
         table.add_row("difference", f"{ledger.difference:,} of {ledger.seen:,} packets seen")
         console.print(table)

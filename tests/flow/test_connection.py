@@ -35,10 +35,13 @@ class Table:
         for slot, size in (
             (n.HEADS, 8 * n.HEAD_COUNT), (n.ENTRIES, n.CONNECTION_COUNT * n.ENTRY_BYTES),
             (n.STORES, n.STORE_COUNT * n.STORE_BYTES), (n.LARGES, n.LARGE_COUNT * n.LARGE_STRIDE),
+            (n.SHARES, n.SHARE_COUNT * n.SHARE_BYTES),
         ):  # fmt: skip
             self.words[slot // 8] = self.room(size).ctypes.data
         self.words[n.SECRET // 8] = 0x1234567
         self.now_ms = 1_000_000
+        self.owner = 0  # whose packets `of` makes: another's for each connection, unless `is_one_owner`
+        self.is_one_owner = False
 
     def room(self, size: int) -> np.ndarray:
         made = np.zeros(size, np.uint8)
@@ -66,9 +69,11 @@ class Table:
         key = self.packet[t.UP_KEY :]
         key[:32] = 0
         key[15], key[31], key[t.FLOW_PORTS] = *pair, port
+        self.packet[t.UP_OWNER : t.UP_OWNER + 8].view(np.int64)[0] = self.owner
         return int(self.packet.ctypes.data)
 
     def make(self, cid: bytes, pair: Pair = HERE, scid: bytes = b"me", port: int = 7) -> int:
+        self.owner += 0 if self.is_one_owner else 1
         with lend(cid, scid) as (dcid_at, scid_at):
             return int(run_make(self.c, self.of(pair, port), 1, dcid_at, len(cid), scid_at, len(scid)))
 
@@ -184,6 +189,19 @@ def test_a_place_is_taken_only_when_it_is_old(table: Table) -> None:
     assert table.find(b"first-id") == 0
     assert run_newest(table.c, table.of(HERE)) == 0
     assert run_at(table.c, n.CONNECTION_COUNT + 1) == first
+
+
+def test_nobody_takes_the_places_of_others(table: Table) -> None:
+    table.is_one_owner, table.owner = True, 7
+    half = n.CONNECTION_COUNT // 2
+    taken = sum(1 for at in range(n.CONNECTION_COUNT) if table.make(number(at), (2, 2)))
+    assert taken == half, "as long as half of the places are not in use, nobody is limited"
+    table.owner = 8
+    assert all(table.make(number(at), (3, 3)) for at in range(n.SHARE_LIMIT))
+    assert table.make(b"too-many", (3, 3)) == 0
+    table.now_ms += n.LEAST_MS + 1
+    table.owner = 7
+    assert table.make(b"allowed!", (2, 2)), "another ten seconds, another share"
 
 
 def test_entries_of_a_pair_lead_back(table: Table) -> None:

@@ -42,7 +42,7 @@ class Pool:
         values = {
             s.POOL_FLOWS: self.flows, s.POOL_STREAMS: self.streams, s.POOL_FREE: self.numbers(STREAMS),
             s.POOL_LARGE: self.room(LARGE * s.LARGE_BYTES), s.POOL_LARGE_FREE: self.numbers(LARGE),
-            s.POOL_QUEUE: self.room(8 * STREAMS),
+            s.POOL_QUEUE: self.room(8 * STREAMS), s.POOL_SHARES: self.room(s.SHARE_COUNT * s.SHARE_BYTES),
         }  # fmt: skip
         for offset, room in values.items():
             self.words[offset // 8] = room.ctypes.data
@@ -75,8 +75,13 @@ class Pool:
         at = (number >> 3) * t.BUCKET_BYTES + t.BUCKET_RECORDS + (number & 7) * t.RECORD_BYTES
         return self.flows[at : at + t.RECORD_BYTES]
 
-    def set_record(self, number: int, birth: int, acked: int, judged: int, state: int = OPEN) -> None:
+    def set_record(
+        self, number: int, birth: int, acked: int, judged: int, state: int = OPEN, owner: int | None = None
+    ) -> None:
+        """Fill a flow's record; its owner is one of its own unless one is named."""
         record = self.record(number)
+        flags = (number + 1 if owner is None else owner) << t.OWNER_SHIFT
+        record[t.FLOW_FLAGS : t.FLOW_FLAGS + 4].view(np.uint32)[0] = flags
         record[t.FLOW_WORD : t.FLOW_WORD + 8].view(np.uint64)[0] = state << 62 | judged % (1 << 32)
         record[t.FLOW_ACKED : t.FLOW_ACKED + 4].view(np.uint32)[0] = acked % (1 << 32)
         record[t.FLOW_BIRTH : t.FLOW_BIRTH + 4].view(np.uint32)[0] = birth
@@ -216,6 +221,20 @@ def test_large_blocks_end_and_come_back(pool: Pool) -> None:
     assert stored == [s.STORED] * LARGE + [s.NO_MEMORY]
     compiled(s.free_stream)(pool.pool, streams[0])
     assert pool.put(streams[-1], 5000, b"x") == s.STORED
+
+
+def test_no_subscriber_holds_more_than_are_left(pool: Pool) -> None:
+    for number in range(STREAMS):
+        pool.set_record(number, 100, 100, 100, owner=77)
+    pool.set_record(STREAMS, 100, 100, 100, owner=78)
+    held = []
+    for number in range(STREAMS):
+        stream = pool.take(number, 100, 100)
+        if stream:
+            assert pool.put(stream, 0, b"abc") == s.STORED
+            held.append(stream)
+    assert len(held) == STREAMS // 2
+    assert pool.take(STREAMS, 100, 100), "another subscriber still gets one"
 
 
 def test_an_exhausted_pool_takes_back_what_is_done(pool: Pool) -> None:

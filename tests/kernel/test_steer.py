@@ -236,7 +236,7 @@ def test_an_ack_of_what_was_never_sent_moves_nothing(box: Box) -> None:
 
 
 def test_a_table_that_is_full_makes_the_handshake_wait() -> None:
-    box = Box(capacity=8, stream_count=8, large_count=1)
+    box = Box(capacity=8, stream_count=16, large_count=1)
     talks = [begin(box).open() for _ in range(8)]
     for talk in talks:
         talk.client(GET[:10])
@@ -250,7 +250,7 @@ def test_a_table_that_is_full_makes_the_handshake_wait() -> None:
 
 
 def test_an_idle_record_is_used_again() -> None:
-    box = Box(capacity=8, stream_count=8, large_count=1)
+    box = Box(capacity=8, stream_count=16, large_count=1)
     for _ in range(8):
         begin(box).open().client(GET[:10])
     box.now_ns += 700 * 10**9
@@ -259,7 +259,7 @@ def test_an_idle_record_is_used_again() -> None:
 
 def test_a_record_that_another_cpu_saw_a_moment_later_is_not_idle() -> None:
     """Its time is ahead of this CPU's: its age is 0, not 2^32 ms, and it stays."""
-    box = Box(capacity=8, stream_count=8, large_count=1)
+    box = Box(capacity=8, stream_count=16, large_count=1)
     talks = [begin(box).open() for _ in range(8)]
     for talk in talks:
         talk.client(GET[:10])

@@ -18,6 +18,7 @@ from penstock.flow.record import SEQUENCE_MASK
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
+from penstock.line.protection import pack_rights
 from penstock.path import fragments, layout
 from penstock.path.fragments import HELD
 from tests.policy.worlds import World, world
@@ -74,8 +75,8 @@ def protections(made: World) -> list[tuple[int, bytes, int, int]]:
     """The prefixes as the kernel gets them."""
     found = []
     for scope, address, bits, owner in made.snapshot.owned_prefixes():
-        flags = t.SUBSCRIBER_PROTECTED if made.snapshot.is_protected(owner) else 0
-        found.append((scope, address, bits, flags | (t.SUBSCRIBER_CLOSED if made.snapshot.fails_closed(owner) else 0)))
+        rights = pack_rights(made.snapshot.is_protected(owner), made.snapshot.fails_closed(owner), owner)
+        found.append((scope, address, bits, rights))
     return found
 
 

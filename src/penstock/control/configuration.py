@@ -121,6 +121,26 @@ class Subscriber(Model):
     profile: Label
     fail: Literal["open", "closed"] = "open"
     scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
+    packets_per_s: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = None
+
+
+class Limits(Model):
+    """How much of the packet process one subscriber may use."""
+
+    packets_per_s: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = 4000
+
+
+class Exceptions(Model):
+    """What happens to packets where they cannot be judged as they should: kernel.exceptions."""
+
+    ring_full: Literal["drop", "forward"] = "drop"
+    table_full: Literal["drop", "forward"] = "drop"
+    reassembly_full: Literal["drop", "forward", "refuse"] = "drop"
+    fragment_full: Literal["drop", "forward"] = "drop"
+    malformed: Literal["drop", "forward"] = "drop"
+    gap: Literal["judge", "forward", "refuse"] = "judge"
+    midstream: Literal["judge", "forward", "refuse"] = "judge"
+    asymmetric: Literal["judge", "forward", "refuse"] = "judge"
 
 
 class Quic(Model):
@@ -182,12 +202,19 @@ class Configuration(Model):
     ports: Ports = Field(default="all", validate_default=True)
     quic: Quic = Quic()
     dns: Dns = Dns()
+    exceptions: Exceptions = Exceptions()
+    limits: Limits = Limits()
     database: File = DATABASE
     page: Page = Page()
     log: Log = Log()
     metrics: Metrics = Metrics()
     flows: Flows = Flows()
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
+
+    @property
+    def budgets(self) -> list[int | None]:
+        """Packets a second that each subscriber may send up, in the order of the file; None: without a limit."""
+        return [subscriber.packets_per_s or self.limits.packets_per_s for subscriber in self.subscribers]
 
     @property
     def category_names(self) -> list[str]:

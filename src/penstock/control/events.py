@@ -135,6 +135,11 @@ class LogFile:
             self._file.close()
 
 
+def stamp_now() -> str:
+    """The time of an event of the control side."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+0000")
+
+
 class EventLog:
     """Writes events as lines. A sink that fails loses the line and counts it; it never stops the caller."""
 

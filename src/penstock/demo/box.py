@@ -29,6 +29,9 @@ SERVICES: dict[str, dict[str, str]] = {
 }
 
 
+LOAD_PACKETS_PER_S = 1_000_000  # one client here stands for a whole network's
+
+
 class BoxError(PenstockError):
     """Penstock did not start: one line, the last that it said."""
 
@@ -58,6 +61,7 @@ def write_configuration(directory: Path, **settings: object) -> Path:
         "log": {"all_requests": True, "path": "events.json"},
         "metrics": {"listen": None},
         "flows": {"capacity": 65536},
+        "limits": {"packets_per_s": LOAD_PACKETS_PER_S},
     }
     path = directory / "penstock.yaml"
     path.write_text(yaml.safe_dump(configuration | settings, sort_keys=False))

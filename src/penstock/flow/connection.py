@@ -8,7 +8,8 @@ be dead, and all behind it are older and dead too. Nothing is freed and nothing 
 
 Memory is bounded by name: CONNECTION_COUNT connections, STORE_COUNT hellos of up to 4 KB and LARGE_COUNT of up to 64 KB.
 An entry's place is taken only after LEAST_MS, in which most servers have given up a handshake; a store's as soon as its
-hello was judged. Who wants more waits: the client repeats its Initial, or asks over TCP.
+hello was judged. When half of all places were taken within LEAST_MS, no subscriber gets more than SHARE_LIMIT of them in
+that time. Who wants more waits: the client repeats its Initial, or asks over TCP.
 """
 
 from penstock.compile.memory import be32, move, put64, same, shared, shr, u64
@@ -22,12 +23,13 @@ from penstock.flow.crypto import (
     clear_crypto,
     grow_crypto,
 )
-from penstock.kernel.tables import FLOW_PORTS, UP_KEY
+from penstock.kernel.tables import FLOW_PORTS, UP_KEY, UP_OWNER
 from penstock.wire.headers import mix
 
 # The memory of one worker's connections.
 NEXT_SERIAL, HEADS, ENTRIES, STORES, NEXT_STORE, LARGES, NEXT_LARGE, NOW_MS, SECRET = 0, 8, 16, 24, 32, 40, 48, 56, 64
-CONNECTIONS_BYTES = 72
+SHARES = 72
+CONNECTIONS_BYTES = 80
 
 HEAD_COUNT = 1 << 14
 CONNECTION_COUNT = 1 << 15  # per worker: 12 MB, touched only when used
@@ -35,6 +37,9 @@ STORE_COUNT, LARGE_COUNT = 16384, 64  # per worker: 75 MB and 5 MB, touched only
 PAIR_LIMIT = 256  # connections of one client with one server within RETAIN_MS
 RETAIN_MS = 60_000  # as long as nginx waits for the rest of a handshake
 LEAST_MS = 10_000
+SHARE_COUNT, SHARE_BYTES = 4096, 16  # lines by the owner's number; a few may share one
+SHARE_SINCE_MS, SHARE_TAKEN = 0, 8
+SHARE_LIMIT = CONNECTION_COUNT // 8
 STORE_TRIES = 64
 HELLO_MS = 10_000  # in which a hello must become whole, before its store may be another's
 TRIES = 8  # keys tried on an Initial of an unknown connection ID
@@ -120,14 +125,32 @@ def find_connection(c, u, cid, size):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _is_over_share(c, u, serial):  # type: ignore[no-untyped-def]
+    """Count a place for the packet's subscriber. Returns: 1 when he has had enough of them, and others need the rest."""
+    now_ms = u64(c + NOW_MS)
+    line = u64(c + SHARES) + (u64(u + UP_OWNER) & (SHARE_COUNT - 1)) * SHARE_BYTES
+    if now_ms - u64(line + SHARE_SINCE_MS) > LEAST_MS:
+        put64(line + SHARE_SINCE_MS, now_ms)
+        put64(line + SHARE_TAKEN, 0)
+    half = u64(c + ENTRIES) + (serial + CONNECTION_COUNT // 2 & (CONNECTION_COUNT - 1)) * ENTRY_BYTES
+    is_scarce = u64(half + E_STATE) and now_ms - u64(half + E_BORN_MS) < LEAST_MS
+    if is_scarce and u64(line + SHARE_TAKEN) >= SHARE_LIMIT:
+        return 1
+    put64(line + SHARE_TAKEN, u64(line + SHARE_TAKEN) + 1)
+    return 0
+
+
+@shared
 def make_connection(c, u, version, dcid, dcid_bytes, scid, scid_bytes):  # type: ignore[no-untyped-def]
     """A new entry for the connection that an Initial of the packet opens, READING, without keys and store.
 
-    Returns: its entry; 0 when the place that is due is younger than LEAST_MS.
+    Returns: its entry; 0 when the place that is due is younger than LEAST_MS, or the subscriber has had his share.
     """
     serial = u64(c + NEXT_SERIAL) + 1
     entry = u64(c + ENTRIES) + (serial & (CONNECTION_COUNT - 1)) * ENTRY_BYTES
     if u64(entry + E_STATE) and u64(c + NOW_MS) - u64(entry + E_BORN_MS) < LEAST_MS:
+        return 0
+    if _is_over_share(c, u, serial):
         return 0
     put64(c + NEXT_SERIAL, serial)
     for word in range(0, E_BYTES, 8):

@@ -7,11 +7,12 @@
 
 A released byte is fixed: a segment that overlaps it must carry the same bytes (`put_bytes` says CONFLICT). Memory is
 bounded by name: STREAM_COUNT streams of one page with STREAM_INLINE bytes in them, LARGE_COUNT blocks of LARGE_BYTES for
-those that grow. Nobody tells us when bytes are acknowledged: with each stream that is taken the oldest ones are looked at,
-and those that are done are taken back, so that few pages are in use and those are warm.
+those that grow. No subscriber holds more of either than are left for the others (the dynamic threshold of Choudhury and
+Hahne, 1998): alone he gets half. Nobody tells us when bytes are acknowledged: with each stream that is taken the oldest
+ones are looked at, and those that are done are taken back, so that few pages are in use and those are warm.
 """
 
-from penstock.compile.memory import move, put32, put64, same, shared, u32, u64
+from penstock.compile.memory import move, put32, put64, same, shared, shr, u32, u64
 from penstock.flow.record import (
     OPEN,
     REFUSED,
@@ -30,9 +31,11 @@ from penstock.kernel.tables import (
     FLOW_ACKED,
     FLOW_ANSWER,
     FLOW_BIRTH,
+    FLOW_FLAGS,
     FLOW_SEEN,
     FLOW_STREAM,
     FLOW_WORD,
+    OWNER_SHIFT,
     RECORD_BYTES,
     WAYS,
 )
@@ -46,7 +49,8 @@ POOL_QUEUE, POOL_QUEUE_HEAD, POOL_QUEUE_SIZE = (
     40,
 )  # streams in the order in which they were taken, round and round
 POOL_NOW_MS = 88  # the time as FLOW_SEEN counts it
-POOL_BYTES = 96
+POOL_SHARES = 96  # how many streams and large blocks each subscriber holds
+POOL_BYTES = 104
 
 STREAM_COUNT = 16384  # per worker: 64 MB, touched only when used
 LARGE_COUNT = 256  # per worker: 32 MB
@@ -56,8 +60,8 @@ S_OWNER, S_BIRTH, S_BASE, S_FIN, S_RANGES = 0, 8, 16, 24, 32
 S_RANGE = 40  # RANGE_LIMIT pairs of offsets from base, in order, apart from each other
 RANGE_LIMIT = 16  # pieces out of order; more are dropped and repeated by the sender
 S_DATA, S_CAPACITY, S_LARGE, S_UNIT, S_QUEUED = 296, 304, 312, 320, 328
-S_HEAD_END, S_MARKS, S_MARK_FIRST = 336, 344, 352
-S_STATE = 360  # of the reader of the unit that starts at sequence number S_UNIT
+S_HEAD_END, S_MARKS, S_MARK_FIRST, S_SHARE = 336, 344, 352, 360
+S_STATE = 368  # of the reader of the unit that starts at sequence number S_UNIT
 STATE_BYTES = 512
 MARK_COUNT = 32  # unacknowledged chunk headers; beyond them what lies between is kept too
 S_MARK = S_STATE + STATE_BYTES
@@ -73,6 +77,9 @@ SILENT_MS, SILENT_MS_URGENT = 120_000, 10_000  # of a flow with unfinished bytes
 ANSWER_RESET = 3  # of FLOW_ANSWER: both sides are reset
 QUEUE_STEPS, QUEUE_STEPS_URGENT = 2, 64  # streams looked at for one that is taken; when none is free
 
+SHARE_COUNT, SHARE_BYTES = 4096, 16  # lines of two numbers, by the owner's number; a few may share one
+SHARE_STREAMS, SHARE_LARGE = 0, 8
+
 STORED, CONFLICT, OUTSIDE, NO_MEMORY = 0, 1, 2, 3
 
 
@@ -80,6 +87,19 @@ STORED, CONFLICT, OUTSIDE, NO_MEMORY = 0, 1, 2, 3
 def record_at(pool, number):  # type: ignore[no-untyped-def]
     """The address of the flow record with this number."""
     return u64(pool + POOL_FLOWS) + (number >> 3) * BUCKET_BYTES + BUCKET_RECORDS + (number & (WAYS - 1)) * RECORD_BYTES
+
+
+@shared
+def _share_of(pool, number):  # type: ignore[no-untyped-def]
+    """The line of the subscriber whose flow this is."""
+    owner = shr(u32(record_at(pool, number) + FLOW_FLAGS), OWNER_SHIFT)
+    return u64(pool + POOL_SHARES) + (owner & (SHARE_COUNT - 1)) * SHARE_BYTES
+
+
+@shared
+def _change_share(place, change):  # type: ignore[no-untyped-def]
+    put64(place, u64(place) + change)
+    return 0
 
 
 @shared
@@ -109,8 +129,10 @@ def free_stream(pool, stream):  # type: ignore[no-untyped-def]
         put64(u64(pool + POOL_LARGE_FREE) + 8 * count, u64(stream + S_LARGE) - 1)
         put64(pool + POOL_LARGE_FREE_COUNT, count + 1)
         put64(stream + S_LARGE, 0)
+        _change_share(u64(stream + S_SHARE) + SHARE_LARGE, -1)
     if u64(stream + S_OWNER):
         put64(stream + S_OWNER, 0)
+        _change_share(u64(stream + S_SHARE) + SHARE_STREAMS, -1)
         count = u64(pool + POOL_FREE_COUNT)
         put64(u64(pool + POOL_FREE) + 8 * count, (stream - u64(pool + POOL_STREAMS)) // STREAM_BYTES)
         put64(pool + POOL_FREE_COUNT, count + 1)
@@ -165,18 +187,22 @@ def _enqueue(pool, stream, index):  # type: ignore[no-untyped-def]
 
 @shared
 def take_stream(pool, number, birth, base):  # type: ignore[no-untyped-def]
-    """An empty stream for the flow `number`, its first byte being sequence number `base`. Returns: its index + 1, or 0."""
+    """An empty stream for the flow `number`, its first byte being sequence number `base`. Returns: its index + 1, or 0 when
+    none is left, or the flow's subscriber holds more than that."""
+    share = _share_of(pool, number)
     _turn_queue(pool, QUEUE_STEPS, SILENT_MS, 0)
-    if u64(pool + POOL_FREE_COUNT) == 0:
+    if u64(share + SHARE_STREAMS) >= u64(pool + POOL_FREE_COUNT):
         _turn_queue(pool, QUEUE_STEPS_URGENT, SILENT_MS_URGENT, 0)
-        if u64(pool + POOL_FREE_COUNT) == 0:
+        if u64(share + SHARE_STREAMS) >= u64(pool + POOL_FREE_COUNT):
             return 0
+    _change_share(share + SHARE_STREAMS, 1)
     count = u64(pool + POOL_FREE_COUNT) - 1
     put64(pool + POOL_FREE_COUNT, count)
     index = u64(u64(pool + POOL_FREE) + 8 * count)
     stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
     _enqueue(pool, stream, index)
     put64(stream + S_OWNER, number + 1)
+    put64(stream + S_SHARE, share)
     put64(stream + S_BIRTH, birth)
     put64(stream + S_BASE, base)
     put64(stream + S_FIN, NO_FIN)
@@ -204,15 +230,16 @@ def find_stream(pool, index, number, birth):  # type: ignore[no-untyped-def]
 
 @shared
 def _grow(pool, stream):  # type: ignore[no-untyped-def]
-    """Move the bytes into a large block. Returns 1, or 0 when none is left."""
+    """Move the bytes into a large block. Returns 1, or 0 when none is left, or the subscriber holds more than that."""
     if u64(stream + S_LARGE):
         return 0
-    count = u64(pool + POOL_LARGE_FREE_COUNT)
-    if count == 0:
+    share = u64(stream + S_SHARE)
+    if u64(share + SHARE_LARGE) >= u64(pool + POOL_LARGE_FREE_COUNT):
         _turn_queue(pool, QUEUE_STEPS_URGENT, SILENT_MS_URGENT, stream)
-        count = u64(pool + POOL_LARGE_FREE_COUNT)
-        if count == 0:
+        if u64(share + SHARE_LARGE) >= u64(pool + POOL_LARGE_FREE_COUNT):
             return 0
+    count = u64(pool + POOL_LARGE_FREE_COUNT)
+    _change_share(share + SHARE_LARGE, 1)
     index = u64(u64(pool + POOL_LARGE_FREE) + 8 * (count - 1))
     put64(pool + POOL_LARGE_FREE_COUNT, count - 1)
     data = u64(pool + POOL_LARGE) + index * LARGE_BYTES

@@ -60,6 +60,19 @@ STALE_OPEN = _reason(13, _F, "stale_open", "the packet process is gone or late: 
 TRUNCATED = _reason(14, _F, "truncated", "too short or malformed, and no protected subscriber's")
 TABLE_FULL_OPEN = _reason(15, _F, "table_full_open", "no room for a flow of an unprotected subscriber")
 DATAGRAM_SERVER = _reason(16, _F, "datagram_server", "a UDP datagram from the internet's side")
+RING_FULL_OPEN = _reason(
+    17, _F, "ring_full_open", "the ring to the packet process is full, and the policy is to forward"
+)
+MALFORMED_OPEN = _reason(18, _F, "malformed_open", "malformed, of a protected subscriber, and the policy is to forward")
+MIDSTREAM_OPEN = _reason(
+    19, _F, "midstream_open", "of a flow without a record, by policy, or beyond the subscriber's budget"
+)
+GAP_OPEN = _reason(20, _F, "gap_open", "of a flow whose bytes passed unread, and the policy is to forward")
+ASYMMETRIC_OPEN = _reason(21, _F, "asymmetric_open", "of a flow seen in one direction, and the policy is to forward")
+ASYMMETRIC = _reason(22, _F, "asymmetric", "of a flow seen in one direction that was judged on sight once")
+TABLE_FULL_PASSED = _reason(
+    23, _F, "table_full_passed", "no room for a protected subscriber's flow, and the policy is to forward"
+)
 # ---- steer: dropped ---------------------------------------------------------------------------------------------------
 MALFORMED = _reason(32, _D, "malformed", "a header that no server should take, of a protected subscriber")
 SYN_DATA = _reason(33, _D, "syn_data", "a SYN with payload from a protected subscriber")
@@ -68,6 +81,7 @@ RING_FULL = _reason(35, _D, "ring_full", "the ring to the packet process is full
 TOO_BIG = _reason(36, _D, "too_big", "longer than a ring record")
 STALE_CLOSED = _reason(37, _D, "stale_closed", "the packet process is gone or late: this subscriber fails closed")
 TABLE_FULL = _reason(38, _D, "table_full", "no room for the record of a protected subscriber's flow")
+OVER_BUDGET = _reason(39, _D, "over_budget", "more than the subscriber's budget: the sender repeats it")
 # ---- steer: up --------------------------------------------------------------------------------------------------------
 UP_UNJUDGED = _reason(48, _U, "up_unjudged", "client bytes that nobody has judged")
 UP_WAITING = _reason(49, _U, "up_waiting", "behind a packet of its flow that still waits")
@@ -79,6 +93,7 @@ UP_DATAGRAM = _reason(
     54, _U, "up_datagram", "UDP: of a flow that nobody has looked at, or one that may open a connection"
 )
 UP_ANSWER = _reason(55, _U, "up_answer", "from a DNS server to a protected subscriber")
+UP_ASYMMETRIC = _reason(56, _U, "up_asymmetric", "of a flow of which only the client's direction is seen")
 # ---- path: what became of a packet that went up -----------------------------------------------------------------------
 _R, _A, _X, _E = Verdict.RELEASED, Verdict.ANSWERED, Verdict.REFUSED, Verdict.EXPIRED
 ALLOWED = _reason(64, _R, "allowed", "completes a request that the policy allows")
@@ -96,6 +111,9 @@ JUDGED_CONNECTION = _reason(75, _R, "judged_connection", "QUIC: of a connection 
 UNDECRYPTABLE = _reason(76, _R, "undecryptable", "a QUIC Initial of no known connection that its keys do not open")
 ANSWER_PASSED = _reason(77, _R, "answer_passed", "a DNS answer, as it came")
 ANSWER_CHANGED = _reason(78, _R, "answer_changed", "a DNS answer without the keys of Encrypted ClientHello")
+STREAM_FULL_OPEN = _reason(
+    79, _R, "stream_full_open", "no memory for another unfinished request, and the policy is to forward"
+)
 BLOCKED = _reason(80, _A, "blocked", "completes a request that the policy refuses")
 AMBIGUOUS = _reason(81, _A, "ambiguous", "a request that two servers could read in two ways")
 REFUSED_CLIENT = _reason(82, _A, "refused_client", "from the client, of a refused flow: acknowledged or answered again")
@@ -105,6 +123,14 @@ REWRITTEN = _reason(85, _A, "rewritten", "a DNS query whose answer the policy wr
 ENCRYPTED_DNS = _reason(86, _A, "encrypted_dns", "DNS over TLS or QUIC, whose names nobody could judge")
 ENCRYPTED_HELLO = _reason(87, _A, "encrypted_hello", "a hello that hides its name, to a site that offers that")
 UNRESOLVED = _reason(88, _A, "unresolved", "a hello for a name that this client never resolved here")
+GAP_REFUSED = _reason(89, _A, "gap_refused", "of a flow whose bytes passed unread, and the policy is to refuse")
+MIDSTREAM_REFUSED = _reason(90, _A, "midstream_refused", "of a flow without a record, and the policy is to refuse")
+ASYMMETRIC_REFUSED = _reason(
+    91, _A, "asymmetric_refused", "of a flow seen in one direction, and the policy is to refuse"
+)
+STREAM_FULL_REFUSED = _reason(
+    92, _A, "stream_full_refused", "no memory for another unfinished request, and the policy is to refuse"
+)
 BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")
@@ -126,6 +152,9 @@ HELLO_LATE = _reason(
 )
 BAD_INITIAL = _reason(111, _X, "bad_initial", "a QUIC Initial with frames that none may have")
 EXPIRED = _reason(112, _E, "expired", "older than the stale limit when it was read")
+FRAGMENT_FULL_OPEN = _reason(
+    113, _R, "fragment_full_open", "no memory for another fragmented packet, and the policy is to forward"
+)
 
 NAMES = {reason.number: reason.name for reason in REASONS}
 

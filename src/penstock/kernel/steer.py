@@ -10,6 +10,26 @@ from penstock.compile.memory import be32, put16, put32, put64, shared, shr, stac
 from penstock.flow.record import FREED, OPEN, REFUSED, age_of, classify_segment, sequence_difference, state_of
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
+from penstock.kernel.budget import OPEN_COST, owner_of, rights_of, spend
+from penstock.kernel.exceptions import (
+    ASYMMETRIC,
+    FORWARD,
+    GAP,
+    MALFORMED,
+    MIDSTREAM,
+    TABLE_FULL,
+    policy_of,
+)
+from penstock.kernel.health import (
+    ASKED,
+    SIGHTED,
+    handshake_state,
+    health_line,
+    note_first_ack,
+    note_segment,
+    note_syn,
+    note_syn_ack,
+)
 from penstock.kernel.options import neutralise_options, read_handshake_options
 from penstock.kernel.primitives import (
     coarse_time_ns,
@@ -84,30 +104,36 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
     """A SYN, or a SYN-ACK (the server's makes the record)."""
     from_client, flags = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS)
     l4, payload = u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD)
+    rights = find_protection(skb, key, 0)
     if flags & h.ACK == 0:
         if not from_client:
             # Somebody on the internet opens it. Only his SYN says so: the subscriber's SYN-ACK would be the client's word.
-            if record == 0 and find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
+            if record == 0 and rights & t.SUBSCRIBER_PROTECTED:
                 make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, now_ms)
             return r.HANDSHAKE
         if record:
             put32(record + t.FLOW_SYN_NEXT, u64(view + h.VIEW_SEQ) + 1)
             note_end(record, t.SYN_SEEN, 0)
-        if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+        if rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
             if u64(view + h.VIEW_SIZE):
                 return r.SYN_DATA
+            if spend(skb, rights, OPEN_COST) == 0:
+                return r.OVER_BUDGET
             neutralise_options(skb, l4, payload)
+        note_syn(skb, view, rights & t.SUBSCRIBER_PROTECTED)
         return r.HANDSHAKE
-    protection = find_protection(skb, key, 0)
     if from_client:
-        return r.SYN_DATA if u64(view + h.VIEW_SIZE) and protection & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
-    if protection & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+        return r.SYN_DATA if u64(view + h.VIEW_SIZE) and rights & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
+    note_syn_ack(skb, view, rights & t.SUBSCRIBER_PROTECTED)
+    if rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+        if record == 0 and spend(skb, rights, OPEN_COST) == 0:
+            return r.OVER_BUDGET
         options = read_handshake_options(skb, l4, payload)
-        flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5)
-        if protection & t.SUBSCRIBER_CLOSED:
+        flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5) | owner_of(rights) << t.OWNER_SHIFT
+        if rights & t.SUBSCRIBER_CLOSED:
             flags |= t.FAILS_CLOSED
         if make_record(skb, bucket, record, view, key, OPEN, flags, shr(options, 2), now_ms) == 0:
-            return r.TABLE_FULL
+            return r.TABLE_FULL_PASSED if policy_of(skb, TABLE_FULL) == FORWARD else r.TABLE_FULL
         return r.HANDSHAKE
     if make_record(skb, bucket, record, view, key, FREED, t.IS_UNPROTECTED, 0, now_ms) == 0:
         return r.TABLE_FULL_OPEN
@@ -121,24 +147,46 @@ def note_end(record, fin, rst):  # type: ignore[no-untyped-def]
 
 
 @shared
+def steer_unrecorded(skb, view, key):  # type: ignore[no-untyped-def]
+    """A segment from the subscriber's side, of a flow without a record: older than we are, or one whose server's packets
+    take another way. The first is judged segment by segment, the second once."""
+    if u64(view + h.VIEW_SIZE) == 0 and u64(view + h.VIEW_FLAGS) & h.URG == 0:
+        return r.NO_FLOW
+    rights = find_protection(skb, key, 0)
+    if rights & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
+        return r.UNPROTECTED
+    state = handshake_state(skb, view)
+    if state == SIGHTED:
+        return r.ASYMMETRIC
+    if state == ASKED:
+        if policy_of(skb, ASYMMETRIC) == FORWARD:
+            return r.ASYMMETRIC_OPEN
+        return send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_ASYMMETRIC)
+    if policy_of(skb, MIDSTREAM) == FORWARD:
+        return r.MIDSTREAM_OPEN
+    reason = send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_MIDSTREAM)
+    if reason == r.OVER_BUDGET and rights & t.SUBSCRIBER_CLOSED == 0:
+        return r.MIDSTREAM_OPEN  # an upload that is older than we are is not to be throttled
+    return reason
+
+
+@shared
 def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
     """A segment from the subscriber's side that is no handshake."""
     seq, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_SIZE)
     if record == 0:
-        if size == 0 and u64(view + h.VIEW_FLAGS) & h.URG == 0:
-            return r.NO_FLOW
-        protection = find_protection(skb, key, 0)
-        if protection & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
-            return r.UNPROTECTED
-        return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_MIDSTREAM)
+        return steer_unrecorded(skb, view, key)
     end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
     put32(record + t.FLOW_SEEN, now_ms)
     flags = u64(view + h.VIEW_FLAGS)
     if flags & (h.FIN | h.RST):
         note_end(record, t.CLIENT_FIN if flags & h.FIN else 0, t.CLIENT_RST if flags & h.RST else 0)
         put32(record + t.FLOW_FIN, end)
+    is_protected = u32(record + t.FLOW_FLAGS) & t.IS_UNPROTECTED == 0
     if u16(record + t.FLOW_TTL) == 0:  # the handshake's third packet
         put16(record + t.FLOW_TTL, u64(view + h.VIEW_TTL))
+        note_first_ack(skb, view, is_protected)
+    note_segment(health_line(skb, is_protected), flags, end, size, u32(record + t.FLOW_CLIENT_NEXT))
     if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
         put32(record + t.FLOW_CLIENT_NEXT, end)
     is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
@@ -146,12 +194,14 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     word, acked = u64(record + t.FLOW_WORD), u32(record + t.FLOW_ACKED)
     birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
     reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
+    if reason == r.UP_GAP and policy_of(skb, GAP) == FORWARD:
+        return r.GAP_OPEN
     if reason < r.UP_FIRST:
         if size == 0 or acked != birth or state_of(word) == FREED or reason >= r.DROP_FIRST:
             return reason
         reason = r.UP_UNJUDGED  # those of another handshake of the same ports may lie where these are free to go
     number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
-    return send_up(skb, view, key, record, number, u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED, reason)
+    return send_up(skb, view, key, record, number, rights_of(record), reason)
 
 
 @shared
@@ -173,13 +223,15 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         is_reset = flags & h.RST and seq == u32(record + t.FLOW_SERVER_NEXT)
         note_end(record, t.SERVER_FIN if flags & h.FIN else 0, t.SERVER_RST if is_reset else 0)
     end = seq + size + (flags & h.FIN)
+    place = health_line(skb, u32(record + t.FLOW_FLAGS) & t.IS_UNPROTECTED == 0) + t.HEALTH_SERVER_SEGMENTS
+    note_segment(place, flags, end, size, u32(record + t.FLOW_SERVER_NEXT))
     if flags & h.RST == 0 and sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)
     if state_of(u64(record + t.FLOW_WORD)) == REFUSED:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
-        return send_up(skb, view, key, record, number, 0, r.UP_REFUSED)
+        return send_up(skb, view, key, record, number, rights_of(record), r.UP_REFUSED)
     if size and u32(record + t.FLOW_WATCH) and seq == u32(record + t.FLOW_MARK):
-        send_peek(skb, view, key, number_of(view, bucket, record, constant(skb, t.bucket_mask)), t.PEEK_BYTES)
+        send_peek(skb, view, key, number_of(view, bucket, record, constant(skb, t.bucket_mask)), 0, t.PEEK_BYTES)
     return r.SERVER
 
 
@@ -189,7 +241,8 @@ def may_open_connection(skb, view):  # type: ignore[no-untyped-def]
 
     Bounds: DATAGRAM_LIMIT.
     """
-    at, step = u64(view + h.VIEW_PAYLOAD), skb_gso_size(skb)
+    zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)  # makes one path of those that lead to different offsets
+    at, step = u64(view + h.VIEW_PAYLOAD) ^ zero, skb_gso_size(skb)
     end, head = (
         at + u64(view + h.VIEW_SIZE),
         stack(8) + 3,
@@ -214,23 +267,25 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
     bucket = find_bucket(skb, view, key)
     if bucket == 0:
         return r.NO_FLOW
-    record, now_ms, closed = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT, 0
+    record, now_ms = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT
     if record:
         put32(record + t.FLOW_SEEN, now_ms)
         is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
         if state_of(u64(record + t.FLOW_WORD)) == FREED and not is_waiting and not may_open_connection(skb, view):
             return r.FREE
-        closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
+        rights = rights_of(record)
     else:
-        protection = find_protection(skb, key, 0)
-        if protection & t.SUBSCRIBER_PROTECTED == 0:
+        rights = find_protection(skb, key, 0)
+        if rights & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
-        closed = 1 if protection & t.SUBSCRIBER_CLOSED else 0
-        record = make_record(skb, bucket, 0, view, key, OPEN, t.FAILS_CLOSED if closed else 0, 0, now_ms)
+        if spend(skb, rights, OPEN_COST) == 0:
+            return r.OVER_BUDGET
+        flags = owner_of(rights) << t.OWNER_SHIFT | (t.FAILS_CLOSED if rights & t.SUBSCRIBER_CLOSED else 0)
+        record = make_record(skb, bucket, 0, view, key, OPEN, flags, 0, now_ms)
     number = t.NO_RECORD
     if record:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
-    return send_up(skb, view, key, record, number, closed, r.UP_DATAGRAM)
+    return send_up(skb, view, key, record, number, rights, r.UP_DATAGRAM)
 
 
 @shared
@@ -244,10 +299,11 @@ def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
             return r.DATAGRAM_SERVER
         record, now_ms = find_record(skb, bucket, view, key), coarse_time_ns(skb) >> MS_SHIFT
         if is_dns and record and age_of(now_ms, u32(record + t.FLOW_SEEN)) < ASKED_MS:
-            closed = 1 if u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED else 0
-            return send_up(skb, view, key, 0, t.NO_RECORD, closed, r.UP_ANSWER)
-        if not is_dns and record == 0 and find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED:
-            send_peek(skb, view, key, t.NO_RECORD, t.UP_SMALL)
+            return send_up(skb, view, key, 0, t.NO_RECORD, rights_of(record), r.UP_ANSWER)
+        if not is_dns and record == 0:
+            rights = find_protection(skb, key, 0)
+            if rights & t.SUBSCRIBER_PROTECTED and spend(skb, rights, 1):
+                send_peek(skb, view, key, t.NO_RECORD, rights, t.UP_SMALL)
     return r.DATAGRAM_SERVER
 
 
@@ -265,20 +321,21 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
     if status != h.IS_TCP:
         if not from_client:
             return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
+        if status == h.IS_DEEP and u64(view + h.VIEW_L3) == 0:
+            return r.MALFORMED  # tags that no honest frame has, before an address that nobody has read
+        rights, protocol = find_protection(skb, key, 0), u64(view + h.VIEW_PROTOCOL)
         if status != h.IS_FRAGMENT:
-            if status == h.IS_DEEP and u64(view + h.VIEW_L3) == 0:
-                return r.MALFORMED  # tags that no honest frame has, before an address that nobody has read
             # No server should read it; a protected subscriber's must not be the one that does.
-            return r.MALFORMED if find_protection(skb, key, 0) & t.SUBSCRIBER_PROTECTED else r.TRUNCATED
-        protocol = u64(view + h.VIEW_PROTOCOL)
+            if rights & t.SUBSCRIBER_PROTECTED == 0:
+                return r.TRUNCATED
+            return r.MALFORMED_OPEN if policy_of(skb, MALFORMED) == FORWARD else r.MALFORMED
         if protocol != h.PROTOCOL_TCP and protocol != h.PROTOCOL_UDP and not u64(view + h.VIEW_IS_IPV6):
             return r.NOT_TCP
-        protection = find_protection(skb, key, 0)
-        if protection & t.SUBSCRIBER_PROTECTED == 0:
+        if rights & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
         find_bucket(skb, view, key)
         put64(view + h.VIEW_SIZE, 0)
-        return send_up(skb, view, key, 0, t.NO_RECORD, protection & t.SUBSCRIBER_CLOSED, r.UP_FRAGMENT)
+        return send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_FRAGMENT)
     bucket = find_bucket(skb, view, key)
     if bucket == 0:
         return r.NO_FLOW

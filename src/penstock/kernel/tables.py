@@ -17,7 +17,7 @@ the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table 
 
 from penstock.kernel.declared import Constant, Map
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 MMAPABLE = 1 << 10
 NO_PREALLOC = 1
 
@@ -45,13 +45,15 @@ SYN_SEEN = 512  # a SYN of the client since the record was made
 CONTESTED = (
     1024  # another handshake of the same ports could still be completed, until the server acknowledges something
 )
+OWNER_SHIFT, OWNER_MASK = 12, 0xFFFFF  # the upper bits: whose flow it is, as the subscribers table numbers them
 
 # ---- ring records -----------------------------------------------------------------------------------------------------
 UP_REASON, UP_FROM_CLIENT, UP_LENGTH, UP_GSO_SIZE, UP_GSO_SEGS, UP_VLAN_PRESENT = 0, 4, 8, 12, 16, 20
 UP_VLAN_TCI, UP_VLAN_PROTO, UP_L3, UP_L4, UP_PAYLOAD, UP_PAYLOAD_BYTES = 24, 28, 32, 36, 40, 44
 UP_FLOW, UP_NUMBER, UP_TIME_NS, UP_IS_IPV6, UP_FLAGS = 48, 52, 56, 64, 68
 UP_SEQ, UP_ACK, UP_TTL, UP_IS_PEEK = 72, 76, 80, 84
-UP_KEY = 88
+UP_OWNER = 88
+UP_KEY = 96
 UP_HEAD = UP_KEY + KEY_BYTES  # the packet's bytes follow
 NO_RECORD = 0xFFFFFFFF
 UP_SMALL, UP_MIDDLE, UP_LARGE = 2048, 16384, 65536 + 128  # bytes of packet that a record can hold
@@ -61,7 +63,9 @@ PEEK_BYTES = 1024
 CONTROL_EPOCH = 0  # odd: on. `off` and `on` add one, a start of the process adds two
 CONTROL_ZERO = 8  # stays 0: what is XORed with it is unknown to the verifier
 CONTROL_PREFIXES = 16  # how many prefix lengths are in use
+CONTROL_EXCEPTIONS = 24  # two bits for each cause: kernel.exceptions
 CONTROL_HASH_KEY = 32  # of the flow table; 0: not drawn yet
+CONTROL_STALE_SEEN = 40  # packets that found nobody to read them, as the control process saw it last
 CONTROL_LENGTHS = 64  # per prefix length, longest first: its bits, then the mask of the address as two words
 PREFIX_BYTES = 24
 PREFIX_LIMIT = 8
@@ -76,7 +80,26 @@ STALE_NS = 100_000_000  # the brief's limit: fail open within 100 ms
 
 # ---- subscribers: prefix -> flags -------------------------------------------------------------------------------------
 SUBSCRIBER_KEY_BYTES = 24  # scope u32, bits u32, address 16
-SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED = 1, 2
+SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED = 1, 2  # the lower half of the value; the upper one is the owner's number
+SUBSCRIBER_OWNER_SHIFT = 32
+
+# ---- budgets: one line per owner --------------------------------------------------------------------------------------
+BUDGET_COUNT, BUDGET_BYTES = 1 << 16, 32
+BUDGET_CLIENT_NS, BUDGET_SERVER_NS = 0, 8  # when what was spent so far would be earned again: either side's
+BUDGET_INTERVAL_NS, BUDGET_REFUSED = 16, 24  # the time in which one packet is earned (0: no limit); packets dropped
+
+# ---- handshakes: the latest ones by hash, whether or not their flow has a record ---------------------------------------
+HANDSHAKE_COUNT, HANDSHAKE_BYTES = 1 << 16, 32
+HANDSHAKE_TAG, HANDSHAKE_STATE, HANDSHAKE_SYN_NS, HANDSHAKE_SYN_ACK_NS = 0, 4, 8, 16
+
+# ---- health: per CPU, a line for unprotected flows and one for protected ones -------------------------------------------
+HEALTH_LATENCY_BUCKETS = 24  # by powers of two of a microsecond
+HEALTH_CLIENT_SEGMENTS, HEALTH_CLIENT_REPEATED, HEALTH_CLIENT_RESETS = 0, 8, 16
+HEALTH_SERVER_SEGMENTS, HEALTH_SERVER_REPEATED, HEALTH_SERVER_RESETS = 24, 32, 40
+HEALTH_HANDSHAKES, HEALTH_COMPLETED = 48, 56
+HEALTH_SERVER_LATENCY = 64  # SYN to SYN-ACK
+HEALTH_CLIENT_LATENCY = HEALTH_SERVER_LATENCY + 8 * HEALTH_LATENCY_BUCKETS  # SYN-ACK to the client's first packet
+HEALTH_BYTES = 512
 
 HISTOGRAM_STEP_NS, HISTOGRAM_BUCKETS = 500, 256  # from ring record to packet sent; the last bucket: later than 127.5 us
 HISTOGRAM_BYTES = 8 * HISTOGRAM_BUCKETS
@@ -91,6 +114,9 @@ path_counters = Map("path_counters", "array", 4, COUNTER_BYTES * RINGS_BOUND, 1,
 verdict_times = Map("verdict_times", "array", 4, HISTOGRAM_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a histogram per worker
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
 subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
+budgets = Map("budgets", "array", 4, BUDGET_BYTES * BUDGET_COUNT, 1, MMAPABLE)
+handshakes = Map("handshakes", "array", 4, HANDSHAKE_BYTES * HANDSHAKE_COUNT, 1, MMAPABLE)
+health = Map("health", "array", 4, HEALTH_BYTES * 2 * COUNTER_CPUS, 1, MMAPABLE)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)
 RING_BYTES = 1 << 23
 

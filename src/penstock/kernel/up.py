@@ -1,12 +1,16 @@
 """The way up: a packet is copied into the ring of its flow and withheld, or refused a place by name.
 
 A ring belongs to one worker and is chosen by the address pair, never by CPU. The reader wakes only when it said that it
-sleeps. When the ring's pulse is older than STALE_NS nobody reads: the packet passes (or, for a subscriber who fails
-closed, does not), and the flow is marked as one whose bytes passed unread.
+sleeps. Each packet is paid for from its subscriber's budget. When the ring's pulse is older than STALE_NS nobody reads:
+the packet passes (or, for a subscriber who fails closed, does not), and the flow is marked as one whose bytes passed
+unread; so it is when the ring is full and the policy is to forward.
 """
 
 from penstock.compile.memory import fetch_add32, put32, put64, shared, shr, u64
 from penstock.kernel import tables as t
+from penstock.kernel.budget import owner_of, spend
+from penstock.kernel.exceptions import FORWARD, policy_of
+from penstock.kernel.exceptions import RING_FULL as CAUSE_RING_FULL
 from penstock.kernel.primitives import (
     FORCE_WAKEUP,
     NO_WAKEUP,
@@ -26,7 +30,7 @@ from penstock.kernel.primitives import (
     time_ns,
     value_of,
 )
-from penstock.kernel.reasons import RING_FULL, STALE_CLOSED, STALE_OPEN, TOO_BIG
+from penstock.kernel.reasons import OVER_BUDGET, RING_FULL, RING_FULL_OPEN, STALE_CLOSED, STALE_OPEN, TOO_BIG
 from penstock.kernel.tables import UP_HEAD, UP_LARGE, UP_MIDDLE, UP_SMALL
 from penstock.wire.headers import (
     VIEW_ACK,
@@ -43,7 +47,7 @@ from penstock.wire.headers import (
 
 
 @shared
-def _write_head(skb, place, view, key, number, reason, length):  # type: ignore[no-untyped-def]
+def _write_head(skb, place, view, key, number, rights, reason, length):  # type: ignore[no-untyped-def]
     """Fill the head of a ring record: what the worker needs to judge the packet and to send it on."""
     put32(place + t.UP_REASON, reason)
     put32(place + t.UP_FROM_CLIENT, constant(skb, t.from_client))
@@ -65,6 +69,7 @@ def _write_head(skb, place, view, key, number, reason, length):  # type: ignore[
     put32(place + t.UP_ACK, u64(view + VIEW_ACK))
     put32(place + t.UP_TTL, u64(view + VIEW_TTL))
     put32(place + t.UP_IS_PEEK, 0)
+    put64(place + t.UP_OWNER, owner_of(rights))
     for word in range(0, t.KEY_BYTES, 8):
         put64(place + t.UP_KEY + word, u64(key + word))
     return 0
@@ -85,29 +90,42 @@ def _finish(skb, place, record, pulse, reason):  # type: ignore[no-untyped-def]
 
 
 @shared
-def send_up(skb, view, key, record, number, closed, reason):  # type: ignore[no-untyped-def]
+def _give_place_up(skb, record, rights):  # type: ignore[no-untyped-def]
+    """The ring has no room. Returns: RING_FULL, or RING_FULL_OPEN, and the flow's bytes passed unread."""
+    if rights & t.SUBSCRIBER_CLOSED or policy_of(skb, CAUSE_RING_FULL) != FORWARD:
+        return RING_FULL
+    if record:
+        put32(record + t.FLOW_EPOCH, 0)
+    return RING_FULL_OPEN
+
+
+@shared
+def send_up(skb, view, key, record, number, rights, reason):  # type: ignore[no-untyped-def]
     """Copy the packet into its ring.
 
-    Reads: record: the flow's record or 0, and its number; closed: 1 when its subscriber fails closed.
-    Returns: `reason`, or why it could not go up (STALE_OPEN, STALE_CLOSED, RING_FULL, TOO_BIG).
+    Reads: record: the flow's record or 0, and its number; rights: the subscriber's, as the subscribers table has them.
+    Returns: `reason`, or why it could not go up (STALE_OPEN, STALE_CLOSED, OVER_BUDGET, RING_FULL, RING_FULL_OPEN,
+        TOO_BIG).
     """
     ring_number = shr(u64(view + VIEW_ADDRESS_HASH), 40) & constant(skb, t.ring_mask) & (t.RINGS_BOUND - 1)
     pulse = value_of(skb, t.pulse) + ring_number * t.PULSE_BYTES
     if coarse_time_ns(skb) - u64(pulse + t.PULSE_TIME_NS) > t.STALE_NS:
-        if closed:
+        if rights & t.SUBSCRIBER_CLOSED:
             return STALE_CLOSED
         if record and u64(view + VIEW_SIZE):
             put32(record + t.FLOW_EPOCH, 0)
         return STALE_OPEN
+    if spend(skb, rights, 1) == 0:
+        return OVER_BUDGET
     ring = ring_of(skb, t.rings, ring_number)
     length = skb_len(skb)
     if ring == 0 or length < 1:
-        return RING_FULL
+        return _give_place_up(skb, record, rights)
     if length <= UP_SMALL:
         place = reserve(ring, UP_HEAD + UP_SMALL, 0)
         if place == 0:
-            return RING_FULL
-        _write_head(skb, place, view, key, number, reason, length)
+            return _give_place_up(skb, record, rights)
+        _write_head(skb, place, view, key, number, rights, reason, length)
         if load_bytes(skb, 0, place + UP_HEAD, length) == 0:
             return _finish(skb, place, record, pulse, reason)
         discard(place, 0)
@@ -115,8 +133,8 @@ def send_up(skb, view, key, record, number, closed, reason):  # type: ignore[no-
     if length <= UP_MIDDLE:
         place = reserve(ring, UP_HEAD + UP_MIDDLE, 0)
         if place == 0:
-            return RING_FULL
-        _write_head(skb, place, view, key, number, reason, length)
+            return _give_place_up(skb, record, rights)
+        _write_head(skb, place, view, key, number, rights, reason, length)
         if load_bytes(skb, 0, place + UP_HEAD, length) == 0:
             return _finish(skb, place, record, pulse, reason)
         discard(place, 0)
@@ -125,8 +143,8 @@ def send_up(skb, view, key, record, number, closed, reason):  # type: ignore[no-
         return TOO_BIG
     place = reserve(ring, UP_HEAD + UP_LARGE, 0)
     if place == 0:
-        return RING_FULL
-    _write_head(skb, place, view, key, number, reason, length)
+        return _give_place_up(skb, record, rights)
+    _write_head(skb, place, view, key, number, rights, reason, length)
     if load_bytes(skb, 0, place + UP_HEAD, length) == 0:
         return _finish(skb, place, record, pulse, reason)
     discard(place, 0)
@@ -134,7 +152,7 @@ def send_up(skb, view, key, record, number, closed, reason):  # type: ignore[no-
 
 
 @shared
-def send_peek(skb, view, key, number, limit):  # type: ignore[no-untyped-def]
+def send_peek(skb, view, key, number, rights, limit):  # type: ignore[no-untyped-def]
     """Copy the first `limit` bytes of a packet into the ring; the packet itself goes on. Nothing waits for it, nobody
     wakes. `limit`: UP_SMALL at most."""
     ring_number = shr(u64(view + VIEW_ADDRESS_HASH), 40) & constant(skb, t.ring_mask) & (t.RINGS_BOUND - 1)
@@ -145,7 +163,7 @@ def send_peek(skb, view, key, number, limit):  # type: ignore[no-untyped-def]
     place = reserve(ring, UP_HEAD + UP_SMALL, 0)
     if place == 0:
         return 0
-    _write_head(skb, place, view, key, number, 0, length)
+    _write_head(skb, place, view, key, number, rights, 0, length)
     put32(place + t.UP_IS_PEEK, 1)
     if load_bytes(skb, 0, place + UP_HEAD, length):
         discard(place, 0)

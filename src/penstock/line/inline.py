@@ -32,6 +32,9 @@ TABLES = (
     tables.verdict_times,
     tables.scratch,
     tables.subscribers,
+    tables.budgets,
+    tables.handshakes,
+    tables.health,
 )
 PROMISCUOUS = 0x100  # IFF_PROMISC
 SOL_PACKET, PACKET_VNET_HDR = 263, 15
@@ -215,6 +218,10 @@ class Control:
         """Start a new epoch: what passed before was unread. A switch that somebody turned off stays off."""
         epoch = self.word(tables.CONTROL_EPOCH)
         self.set_word(tables.CONTROL_EPOCH, epoch + 2 if epoch else 1)
+
+    def set_exceptions(self, policies: int) -> None:
+        """What happens where the path cannot do its work (kernel.exceptions)."""
+        self.set_word(tables.CONTROL_EXCEPTIONS, policies)
 
     def set_ports(self, ports: bytes) -> None:
         """A bit per TCP port that is judged."""

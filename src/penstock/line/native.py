@@ -64,6 +64,9 @@ class NativePath:
         self.times = self._room(t.HISTOGRAM_BYTES)
         self.scratch = self._room(128 * t.COUNTER_CPUS)
         self.subscribers = self._room(1 << 16)
+        self.budgets = self._room(t.BUDGET_BYTES * t.BUDGET_COUNT)
+        self.handshakes = self._room(t.HANDSHAKE_BYTES * t.HANDSHAKE_COUNT)
+        self.health = self._room(t.HEALTH_BYTES * 2 * t.COUNTER_CPUS)
         self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
         self.frame = self._room(FRAME_ROOM)
         self.context = self._room(p.CONTEXT_BYTES)
@@ -71,6 +74,7 @@ class NativePath:
         for table, room in (
             (t.flows, self.flows), (t.control, self.control), (t.pulse, self.pulse), (t.counters, self.counters),
             (t.scratch, self.scratch), (t.subscribers, self.subscribers), (t.rings, self.ring),
+            (t.budgets, self.budgets), (t.handshakes, self.handshakes), (t.health, self.health),
         ):  # fmt: skip
             self.bindings[table.number] = room.ctypes.data
         self._bind(t.bucket_mask, buckets - 1)
@@ -85,6 +89,7 @@ class NativePath:
             int(self.flows.ctypes.data), int(self.control.ctypes.data),
             int(self.path_counters.ctypes.data),
             int(self.times.ctypes.data),
+            int(self.handshakes.ctypes.data),
             self.shared.block(0),
             stream_count=stream_count, large_count=large_count,
         )  # fmt: skip

@@ -1,13 +1,23 @@
-"""Who is protected, as the kernel needs to know it: prefix → flags, one hash table over at most eight prefix lengths."""
+"""Who is protected, as the kernel needs to know it: prefix → rights, one hash table over at most eight prefix lengths; and
+what each subscriber may send up."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from penstock.kernel import bpf, tables
 from penstock.line.inline import Control
 
 Prefix = tuple[int, bytes, int, int]
-"""Scope, 16-byte address (IPv4 as ::ffff:a.b.c.d), bits of it that count, SUBSCRIBER_* flags."""
+"""Scope, 16-byte address (IPv4 as ::ffff:a.b.c.d), bits of it that count, rights."""
+
+
+def pack_rights(is_protected: bool, fails_closed: bool, owner: int) -> int:
+    """A value of the subscribers table. `owner`: the subscriber's index in the snapshot."""
+    flags = (tables.SUBSCRIBER_PROTECTED if is_protected else 0) | (tables.SUBSCRIBER_CLOSED if fails_closed else 0)
+    return flags | (owner & tables.OWNER_MASK) << tables.SUBSCRIBER_OWNER_SHIFT
 
 
 def prefix_key(scope: int, address: bytes, bits: int) -> bytes:
@@ -26,7 +36,7 @@ def set_protection(control: Control, prefixes: Iterable[Prefix]) -> int:
     New entries are there before their length is looked up, and a length is given up before its entries go: at no moment
     does the kernel miss a subscriber of both the old and the new set.
     """
-    wanted = {prefix_key(scope, address, bits): struct.pack("<Q", flags) for scope, address, bits, flags in prefixes}
+    wanted = {prefix_key(scope, address, bits): struct.pack("<Q", rights) for scope, address, bits, rights in prefixes}
     lengths = sorted({struct.unpack_from("<I", key, 4)[0] for key in wanted}, reverse=True)
     if len(lengths) > tables.PREFIX_LIMIT:
         raise ValueError(f"{len(lengths)} prefix lengths, at most {tables.PREFIX_LIMIT}")
@@ -50,3 +60,18 @@ def _set_lengths(control: Control, lengths: list[int]) -> None:
         control.memory[at : at + tables.PREFIX_BYTES] = prefix_line(bits)
     if len(lengths) != old:
         control.set_word(tables.CONTROL_PREFIXES, len(lengths))
+
+
+def budget_lines(memory: Any) -> Any:
+    """The budgets table as rows of BUDGET_BYTES / 8 words, one for each owner's number."""
+    return np.frombuffer(memory, np.int64).reshape(tables.BUDGET_COUNT, tables.BUDGET_BYTES // 8)
+
+
+def set_budgets(memory: Any, packets_per_s: Sequence[int | None]) -> None:
+    """What each subscriber may send up, by index in the snapshot; None: no limit. Beyond BUDGET_COUNT subscribers two share
+    a line, and the last one's limit holds for both."""
+    intervals = budget_lines(memory)[:, tables.BUDGET_INTERVAL_NS // 8]
+    wanted = np.zeros(tables.BUDGET_COUNT, np.int64)
+    for owner, rate in enumerate(packets_per_s):
+        wanted[owner % tables.BUDGET_COUNT] = 1_000_000_000 // rate if rate else 0
+    intervals[:] = wanted

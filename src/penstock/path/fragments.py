@@ -5,9 +5,9 @@
                      └ not whole after 100 ms: dropped, the sender repeats it                │ others: as they came
                                                                                              └ refused: nothing goes on
 
-Bounds: SLOT_COUNT packets at a time, PIECE_LIMIT fragments each, HOLD_NS long. Overlaps are never reconciled (RFC 5722).
-A first fragment that does not hold the header of TCP or UDP and more is dropped (RFC 1858, RFC 7112), and so is a
-fragmented SYN, which no honest sender makes. RFC 791 3.2, RFC 8200 4.5.
+Bounds: SLOT_COUNT packets at a time (of one subscriber no more than are left), PIECE_LIMIT fragments each, HOLD_NS long.
+Overlaps are never reconciled (RFC 5722). A first fragment that does not hold the header of TCP or UDP and more is dropped
+(RFC 1858, RFC 7112), and so is a fragmented SYN, which no honest sender makes. RFC 791 3.2, RFC 8200 4.5.
 """
 
 from penstock.compile.memory import be16, be32, move, put8, put32, put64, putbe16, same, shared, u8, u32, u64
@@ -42,6 +42,7 @@ SLOT_BORN_NS, SLOT_ID, SLOT_PROTOCOL, SLOT_COUNT_OFF, SLOT_TOTAL, SLOT_HAVE, SLO
 TTL_SLACK = 3  # pieces of one packet travel one way; for one that dies on it the server would take another
 SLOT_FIRST = 56  # the address of the first fragment's ring record in the raw area, 0 while it is missing
 SLOT_KEY = 64
+SLOT_OWNER = 104
 SLOT_PIECES = 128  # PIECE_LIMIT of: start, end, offset of the ring record in the raw area
 PIECE_BYTES = 24
 SLOT_WHOLE = SLOT_PIECES + PIECE_LIMIT * PIECE_BYTES
@@ -78,17 +79,23 @@ def expire_fragments(w, now_ns):  # type: ignore[no-untyped-def]
 
 @shared
 def _find_slot(w, u, identification, protocol):  # type: ignore[no-untyped-def]
-    """The slot of this packet, or an empty one made its own; 0 when all are in use. Bounds: SLOT_COUNT."""
-    empty = 0
+    """The slot of this packet, or an empty one made its own; 0 when none is left, or its subscriber holds more than that.
+    Bounds: SLOT_COUNT."""
+    empty, left, held = 0, 0, 0
     for number in range(SLOT_COUNT):
         slot = u64(w + W_FRAGMENTS) + number * SLOT_BYTES
         if u64(slot + SLOT_BORN_NS) == 0:
-            if empty == 0:
-                empty = slot
-        elif u64(slot + SLOT_ID) == identification and u64(slot + SLOT_PROTOCOL) == protocol:
+            empty, left = slot, left + 1
+            continue
+        if u64(slot + SLOT_ID) == identification and u64(slot + SLOT_PROTOCOL) == protocol:
             if same(slot + SLOT_KEY, u + UP_KEY, KEY_BYTES):
                 return slot
+        if u64(slot + SLOT_OWNER) == u64(u + t.UP_OWNER):
+            held += 1
+    if held >= left:
+        return 0
     if empty:
+        put64(empty + SLOT_OWNER, u64(u + t.UP_OWNER))
         put64(empty + SLOT_BORN_NS, u64(w + W_NOW_NS))
         put64(empty + SLOT_ID, identification)
         put64(empty + SLOT_PROTOCOL, protocol)

@@ -7,7 +7,7 @@ runs (snapshot, stop) stands in the *orders*, which the worker reads once per ba
 from penstock.policy.judge import OUT_BYTES
 
 # ---- the worker's block -----------------------------------------------------------------------------------------------
-W_POOL = 400  # POOL_BYTES of flow.stream
+W_POOL = 600  # POOL_BYTES of flow.stream
 W_FLOWS, W_CONTROL, W_PULSE, W_BUCKET_MASK = 0, 8, 16, 24
 W_RING, W_RING_MASK = 32, 40  # consumer page, producer page, data (mapped twice, end to end)
 W_CLIENT_FD, W_SERVER_FD, W_RING_FD = 48, 56, 64  # packet sockets towards each side, the ring's descriptor
@@ -32,6 +32,7 @@ W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80,
 W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the size of one in W_ANSWER
 D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
 W_BINDINGS = 504  # flow.bindings: one table for all workers
+W_HANDSHAKES = 528  # the kernel's table of handshakes
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES

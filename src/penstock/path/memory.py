@@ -62,6 +62,7 @@ class WorkerMemory:
         control_address: int,
         counters_address: int,
         times_address: int,
+        handshakes_address: int,
         block: int,
         bindings: Any = None,
         *,
@@ -75,6 +76,7 @@ class WorkerMemory:
         self.set(layout.W_ORDERS, block + ORDERS_OFF)
         self.set(layout.W_COUNTERS, counters_address)
         self.set(layout.W_HISTOGRAM, times_address)
+        self.set(layout.W_HANDSHAKES, handshakes_address)
         self.set(layout.W_EVENTS, block + EVENTS_OFF)
         self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))
         self.set(layout.W_FRAME, self._place(layout.FRAME_BYTES))
@@ -115,6 +117,7 @@ class WorkerMemory:
         self.set(pool + stream.POOL_STREAMS, self._place(stream_count * stream.STREAM_BYTES))
         self.set(pool + stream.POOL_STREAM_COUNT, stream_count)
         self.set(pool + stream.POOL_QUEUE, self._place(8 * stream_count))
+        self.set(pool + stream.POOL_SHARES, self._place(stream.SHARE_COUNT * stream.SHARE_BYTES))
         self.set(pool + stream.POOL_LARGE, self._place(large_count * stream.LARGE_BYTES))
         for count, where, number in (
             (stream_count, stream.POOL_FREE, stream.POOL_FREE_COUNT),
@@ -133,6 +136,7 @@ class WorkerMemory:
             (connection.ENTRIES, connection.CONNECTION_COUNT * connection.ENTRY_BYTES),
             (connection.STORES, connection.STORE_COUNT * connection.STORE_BYTES),
             (connection.LARGES, connection.LARGE_COUNT * connection.LARGE_STRIDE),
+            (connection.SHARES, connection.SHARE_COUNT * connection.SHARE_BYTES),
         ):
             connections[where // 8] = self._place(size)
         connections[connection.SECRET // 8] = secrets.randbits(62)

@@ -1,7 +1,7 @@
 """TCP segments of the client, and the peeks at the heads of responses: what a segment adds to its flow, and what follows.
 
 take_segment ─► decoy? conflict? keep the bytes ─► read_units ─► refuse_flow | release
-take_midstream: no record, so what begins in the segment is judged on sight
+take_midstream: no record, so what begins in the segment is judged on sight; of a flow that is seen in one direction, once
 take_peek: where a response ends, or that the connection is no longer HTTP
 """
 
@@ -46,6 +46,8 @@ from penstock.flow.stream import (
 )
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
+from penstock.kernel.exceptions import ASYMMETRIC, DEFAULT, GAP, MIDSTREAM, REASSEMBLY_FULL, REFUSE
+from penstock.kernel.health import ASKED, SIGHTED, handshake_line, handshake_tag
 from penstock.kernel.tables import UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.decoys import find_decoy
 from penstock.path.events import write_event
@@ -59,9 +61,12 @@ from penstock.path.layout import (
     UNIT_J,
     UNIT_REASON,
     W_CONTROL,
+    W_HANDSHAKES,
     W_POOL,
     W_SIGHT,
+    W_VIEW,
 )
+from penstock.path.policies import policy_at, refuse_by_policy
 from penstock.path.refusal import refuse_flow, refuse_stateless, serve_refused_client
 from penstock.path.release import read_checksum, release
 from penstock.path.units import (
@@ -78,9 +83,9 @@ from penstock.path.units import (
     read_unit,
     refuse,
 )
-from penstock.policy.actions import FORWARD
+from penstock.policy.actions import FORWARD as ACTION_FORWARD
 from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, read_response
-from penstock.wire.headers import FIN
+from penstock.wire.headers import FIN, hash_flow
 
 UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks as a stream can hold
 
@@ -88,7 +93,7 @@ UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks 
 @shared
 def tell_conflict(w, u, reason):  # type: ignore[no-untyped-def]
     """Report a segment that carries other bytes than were released before."""
-    write_event(w, u, identify(w, u, marker_of(u)), PROTO_TCP, FORWARD, reason, subscriber_of(w, u), 0, 0, u, 0)
+    write_event(w, u, identify(w, u, marker_of(u)), PROTO_TCP, ACTION_FORWARD, reason, subscriber_of(w, u), 0, 0, u, 0)
     return reason
 
 
@@ -237,6 +242,18 @@ def repeat_proof(w, u, stream, checksum, word):  # type: ignore[no-untyped-def]
 
 
 @shared
+def meet_full_memory(w, u, record, checksum):  # type: ignore[no-untyped-def]
+    """No memory for this flow's unfinished request: its policy, and what fails closed waits. Returns: the reason."""
+    policy = policy_at(w, REASSEMBLY_FULL)
+    if policy == REFUSE:
+        return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.STREAM_FULL_REFUSED)
+    if policy == DEFAULT or u32(record + t.FLOW_FLAGS) & t.FAILS_CLOSED:
+        return r.STREAM_FULL
+    put32(record + t.FLOW_EPOCH, 0)  # bytes pass unread
+    return release(w, u, checksum, r.STREAM_FULL_OPEN)
+
+
+@shared
 def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     """A segment of the client on a flow with a record. Returns: its reason."""
     word = u64(record + t.FLOW_WORD)
@@ -249,13 +266,15 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     if decoy:
         return decoy
     if u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH):
+        if policy_at(w, GAP) == REFUSE:
+            return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.GAP_REFUSED)
         resynchronise(w, u, record)
         word = u64(record + t.FLOW_WORD)
     if is_before_birth(u32(u + UP_SEQ), u32(record + t.FLOW_BIRTH), u32(record + t.FLOW_ACKED)):
         return r.OUT_OF_WINDOW
     stream = open_stream(w, record, number)
     if stream == 0:
-        return r.STREAM_FULL
+        return meet_full_memory(w, u, record, checksum)
     base = u64(stream + S_BASE)
     acked = max(sequence_difference(u32(record + t.FLOW_ACKED), base), 0)
     if acked > contiguous_end(stream, max(sequence_difference(free_end_of(word), base), 0)):
@@ -272,7 +291,7 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     if stored == CONFLICT:
         return tell_conflict(w, u, r.CONFLICT)
     if stored != STORED:
-        return r.STREAM_FULL if stored == NO_MEMORY else r.OUT_OF_WINDOW
+        return meet_full_memory(w, u, record, checksum) if stored == NO_MEMORY else r.OUT_OF_WINDOW
     reason = read_units(w, u, record, stream, released_end)
     end = u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES) + (u32(u + UP_FLAGS) & FIN)
     if reason == r.INCOMPLETE and sequence_difference(end, released_end) <= 0:
@@ -283,21 +302,41 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
 
 
 @shared
+def set_sighted(w, u):  # type: ignore[no-untyped-def]
+    """A flow of which only the client's direction is seen was judged: the kernel forwards what follows."""
+    view = u64(w + W_VIEW)
+    hash_flow(u64(u64(w + W_CONTROL) + t.CONTROL_HASH_KEY), view, u + t.UP_KEY)
+    line = handshake_line(u64(w + W_HANDSHAKES), view)
+    if u32(line + t.HANDSHAKE_TAG) == handshake_tag(view) and u32(line + t.HANDSHAKE_STATE) == ASKED:
+        put32(line + t.HANDSHAKE_STATE, SIGHTED)
+    return 0
+
+
+@shared
 def take_midstream(w, u):  # type: ignore[no-untyped-def]
-    """A segment of the client without a record: what begins in it is judged, and nothing is remembered."""
+    """A segment of the client without a record: what begins in it is judged. Nothing is remembered of it, unless only one
+    direction of the flow comes by here: then a whole request, or none, sets it free."""
     checksum = read_checksum(w, u)
     decoy = find_decoy(u, 0, checksum)
     if decoy:
         return decoy
+    is_asymmetric = u32(u + t.UP_REASON) == r.UP_ASYMMETRIC
+    if policy_at(w, ASYMMETRIC if is_asymmetric else MIDSTREAM) == REFUSE:
+        reason = r.ASYMMETRIC_REFUSED if is_asymmetric else r.MIDSTREAM_REFUSED
+        return refuse_by_policy(w, u, 0, u32(u + UP_SEQ), reason)
     record = u64(w + W_SIGHT)
     for word in range(0, SIGHT_BYTES, 8):
         put64(record + word, 0)
     put16(record + t.FLOW_MODE, MODE_TRY)
     p = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, eof = p + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_FLAGS) & FIN
-    if read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES) == REFUSES:
+    outcome = read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES)
+    if outcome == REFUSES:
         return refuse_stateless(w, u)
-    return release(w, u, checksum, r.ON_SIGHT)
+    reason = release(w, u, checksum, r.ON_SIGHT)
+    if is_asymmetric and outcome != WAITS:
+        set_sighted(w, u)
+    return reason
 
 
 @shared

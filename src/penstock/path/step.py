@@ -15,6 +15,7 @@ from penstock.flow.record import REFUSED, state_of
 from penstock.flow.stream import record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
+from penstock.kernel.exceptions import FORWARD, FRAGMENT_FULL
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.answers import take_answer
 from penstock.path.datagrams import take_datagram, take_inbound
@@ -29,10 +30,11 @@ from penstock.path.fragments import (
 )
 from penstock.path.holds import count_path, expire_holds, hold_packet
 from penstock.path.layout import HELD, W_HOLDER, W_NOW_NS, W_POOL
+from penstock.path.policies import policy_at
 from penstock.path.refusal import serve_refused_server
 from penstock.path.release import read_checksum, release
 from penstock.path.segments import take_midstream, take_peek, take_segment
-from penstock.path.send import checksum_of, is_udp, send_packet
+from penstock.path.send import FRAGMENT, checksum_of, is_udp, send_packet
 from penstock.wire.checksum import WRONG
 from penstock.wire.headers import is_same_key
 
@@ -87,6 +89,9 @@ def take_fragment(w, u):  # type: ignore[no-untyped-def]
     if slot == HELD:
         return HELD
     if slot < 0:
+        is_open = slot + 1000 == r.FRAGMENT_FULL and policy_at(w, FRAGMENT_FULL) == FORWARD
+        if is_open and send_packet(w, u, 1, FRAGMENT):
+            return r.FRAGMENT_FULL_OPEN
         return slot + 1000
     reason = judge_whole(w, slot)
     if reason != HELD:
