@@ -396,3 +396,38 @@ def test_a_command_that_looks_like_a_request_line_frees_its_flow_when_the_server
     assert name_of(talk.client(b"USER x\r\n")) == "incomplete"
     talk.server(b"331 password?\r\n")
     assert name_of(talk.client(b"PASS y\r\n")) == "free"
+
+
+# ---- headers for which routers and servers drop a packet --------------------------------------------------------------
+LOOSE_ROUTE, BROKEN_OPTION = b"\x83\x07\x04\xc0\x00\x02\x01\x00", b"\x44\x0c\x05\x00"
+HOP_BY_HOP = (0, b"\0" + bytes(6))
+
+
+def with_bad_ip_sum(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(ethernet(TO_SERVER, False)) + 10] ^= 0x55
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("trick", "reason"),
+    [("sum", "bad_checksum"), ("route", "source_route"), ("broken", "source_route"), ("hop-by-hop", "malformed")],
+)
+def test_a_decoy_with_such_a_header_leaves_no_trace(box: Box, trick: str, reason: str) -> None:
+    flow = FLOW6._replace(client_port=4001) if trick == "hop-by-hop" else Flow(client_port=4000 + len(trick))
+    talk = Conversation(box, flow).open()
+    more = {
+        "sum": {}, "route": {"ip_options": LOOSE_ROUTE}, "broken": {"ip_options": BROKEN_OPTION},
+        "hop-by-hop": {"extensions": (HOP_BY_HOP, HOP_BY_HOP)},
+    }[trick]  # fmt: skip
+    decoy = talk.client_frame(b"X" * len(GOOD), 0, **more)
+    if trick == "sum":
+        decoy = with_bad_ip_sum(decoy)
+    assert name_of(box.take(decoy, TO_SERVER)) == reason
+    assert name_of(talk.client(GOOD)) == "allowed"
+
+
+def test_an_option_that_routers_take_is_no_decoy(box: Box) -> None:
+    talk = Conversation(box, Flow(client_port=4100)).open()
+    record_route = b"\x07\x07\x04" + bytes(4) + b"\0"
+    assert name_of(talk.client(BAD, ip_options=record_route)) == "blocked"

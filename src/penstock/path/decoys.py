@@ -2,10 +2,11 @@
 
 An evader sends them to make us read other bytes than the server does. The fixed byte keeps that from being a bypass; this
 file keeps his *allowed* sites working. Each test is a cheap comparison with what the handshake said.
-RFC 9293 3.10.7.4 (ACK), RFC 2385 (MD5), RFC 7323 5 (PAWS).
+RFC 9293 3.10.7.4 (ACK), RFC 2385 (MD5), RFC 7323 5 (PAWS), RFC 1122 3.2.1.2 (IPv4 checksum), RFC 7126 4.3 and 4.4 (source
+routes).
 """
 
-from penstock.compile.memory import shared, u8, u16, u32
+from penstock.compile.memory import shared, u8, u16, u32, u64
 from penstock.flow.record import sequence_difference
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import (
@@ -21,15 +22,19 @@ from penstock.kernel.tables import (
     UP_ACK,
     UP_FLAGS,
     UP_HEAD,
+    UP_IS_IPV6,
+    UP_L3,
     UP_L4,
     UP_PAYLOAD,
     UP_TTL,
 )
+from penstock.path.layout import TRUST_CHECKSUMS, W_OPTIONS
 from penstock.path.refusal import find_timestamps
-from penstock.wire.checksum import WRONG
+from penstock.wire.checksum import WRONG, fold, sum_bytes
 from penstock.wire.headers import ACK
 
 MD5_OPTION = 19
+IPV4_BYTES, LOOSE_ROUTE, STRICT_ROUTE = 20, 131, 137
 TTL_SLACK = 3  # routes change by a hop or two; a decoy must die before the server, so it is far lower
 
 
@@ -50,8 +55,42 @@ def _has_md5(u):  # type: ignore[no-untyped-def]
 
 
 @shared
-def find_decoy(u, record, checksum):  # type: ignore[no-untyped-def]
+def _has_bad_options(at, end):  # type: ignore[no-untyped-def]
+    """Do the IPv4 options in [at, end) hold a source route, or a length that cannot be? Bounds: 40 bytes of options."""
+    for _ in range(40):
+        if at >= end or u8(at) == 0:
+            return False
+        if u8(at) == LOOSE_ROUTE or u8(at) == STRICT_ROUTE:
+            return True
+        step = 1
+        if u8(at) != 1:
+            step = u8(at + 1) if at + 1 < end else 0
+            if step < 2 or at + step > end:
+                return True
+        at += step
+    return False
+
+
+@shared
+def find_bad_header(w, u):  # type: ignore[no-untyped-def]
+    """Why a router or the server would discard this packet for its IPv4 header, or 0."""
+    if u32(u + UP_IS_IPV6):
+        return 0
+    header = u + UP_HEAD + u32(u + UP_L3)
+    size = (u8(header) & 15) << 2
+    if u64(w + W_OPTIONS) & TRUST_CHECKSUMS == 0 and fold(sum_bytes(header, size, 0)) != 0xFFFF:
+        return r.BAD_CHECKSUM
+    if size > IPV4_BYTES and _has_bad_options(header + IPV4_BYTES, header + size):
+        return r.SOURCE_ROUTE
+    return 0
+
+
+@shared
+def find_decoy(w, u, record, checksum):  # type: ignore[no-untyped-def]
     """Why the server would discard this segment of the client, or 0."""
+    bad = find_bad_header(w, u)
+    if bad:
+        return bad
     if checksum == WRONG:
         return r.BAD_CHECKSUM
     if u32(u + UP_FLAGS) & ACK == 0:

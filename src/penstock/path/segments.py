@@ -262,7 +262,7 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     checksum = read_checksum(w, u)
     if is_settled(word, u32(record + t.FLOW_ACKED)):
         return release(w, u, checksum, r.SETTLED)
-    decoy = find_decoy(u, record, checksum)
+    decoy = find_decoy(w, u, record, checksum)
     if decoy:
         return decoy
     if u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH):
@@ -317,7 +317,7 @@ def take_midstream(w, u):  # type: ignore[no-untyped-def]
     """A segment of the client without a record: what begins in it is judged. Nothing is remembered of it, unless only one
     direction of the flow comes by here: then a whole request, or none, sets it free."""
     checksum = read_checksum(w, u)
-    decoy = find_decoy(u, 0, checksum)
+    decoy = find_decoy(w, u, 0, checksum)
     if decoy:
         return decoy
     is_asymmetric = u32(u + t.UP_REASON) == r.UP_ASYMMETRIC

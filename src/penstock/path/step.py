@@ -19,6 +19,7 @@ from penstock.kernel.exceptions import FORWARD, FRAGMENT_FULL
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.answers import take_answer
 from penstock.path.datagrams import take_datagram, take_inbound
+from penstock.path.decoys import find_bad_header
 from penstock.path.fragments import (
     SLOT_BORN_NS,
     SLOT_COUNT_OFF,
@@ -51,8 +52,9 @@ def find_own(w, u):  # type: ignore[no-untyped-def]
 @shared
 def take_udp(w, u):  # type: ignore[no-untyped-def]
     """A UDP packet: judged, then released, held for its connection, or withheld. Returns: its reason, or HELD."""
-    checksum = read_checksum(w, u)
-    reason = r.BAD_CHECKSUM if checksum == WRONG else take_datagram(w, u, find_own(w, u))
+    checksum, reason = read_checksum(w, u), find_bad_header(w, u)
+    if reason == 0:
+        reason = r.BAD_CHECKSUM if checksum == WRONG else take_datagram(w, u, find_own(w, u))
     if reason == HELD:
         return hold_packet(w, u, u64(w + W_HOLDER), u64(w + W_NOW_NS))
     return release(w, u, checksum, reason) if reason < r.BLOCKED else reason

@@ -121,6 +121,8 @@ def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-un
                 break
             if l4 > HEADERS_LIMIT:
                 return IS_DEEP
+            if protocol == 0 and l4 != at + 40:
+                return IS_MALFORMED  # hop-by-hop options stand first (RFC 8200 4.1), else nobody takes the packet
             l4 = blur(l4, zero, 4095)
             more = data + l4
             if not within(more, 8, end):
