@@ -222,6 +222,45 @@ def test_ports_used_again_make_a_new_record(box: Box) -> None:
     assert name_of(again.client(GET)) == "allowed"
 
 
+def test_a_verdict_that_is_on_its_way_does_not_fall_on_the_next_connection_of_the_same_ports(box: Box) -> None:
+    """A packet of the old one is with the worker when the new one is answered."""
+    talk = begin(box).open()
+    talk.client(GET)
+    talk.server(b"x")
+    old = find_record(box.path, talk.flow)
+    again = Conversation(box, talk.flow, 5_000_000, 6_000_000)
+    again.syn()
+    assert steer_late(talk, talk.client_frame(GET), 0) == "up_unjudged"
+    ring = box.path.ring.copy()  # the ring has one place, and `again` looks for a record in it at every step
+    box.path.ring[:8] = 0
+    assert name_of(again.syn_ack()) == "handshake"
+    made = find_record(box.path, talk.flow)
+    assert made.ctypes.data != old.ctypes.data
+    before = made.copy()
+    box.path.ring[:] = ring
+    box.path.step()
+    assert (made == before).all()
+    assert name_of(again.client(GET)) == "allowed"
+    assert name_of(again.client(request("bad.test"))) == "blocked"
+
+
+def test_a_record_that_was_left_is_not_used_at_once() -> None:
+    """Six ways are taken; a connection goes from the seventh to the eighth, and then there is none for a while."""
+    box = Box(capacity=8, stream_count=32, large_count=1)
+    for _ in range(6):
+        begin(box).open().client(GET[:10])
+    last = begin(box).open()
+    for times, expected in enumerate(("handshake", "table_full")):
+        again = Conversation(box, last.flow, 5_000_000 * (times + 1), 6_000_000 * (times + 1))
+        again.syn()
+        assert steer_late(last, last.client_frame(GET), 0) == "up_unjudged"
+        box.path.ring[:8] = 0
+        assert name_of(again.syn_ack()) == expected
+        last = again
+    box.now_ns += 1_100_000_000
+    assert name_of(last.syn_ack()) == "handshake"
+
+
 def test_nobody_is_free(box: Box) -> None:
     for flow in (NOBODY, BARE_FLOW):
         talk = begin(box, flow).open()

@@ -285,6 +285,8 @@ def find_record(path: NativePath, flow: Flow) -> Any:
     ports = flow.client_port.to_bytes(2) + flow.server_port.to_bytes(2)
     for bucket in path.flows.reshape(-1, t.BUCKET_BYTES):
         for way in range(t.WAYS):
+            if bucket[4 * way] & 1 == 0:
+                continue  # empty, or left for another way
             record = bucket[t.BUCKET_RECORDS + way * t.RECORD_BYTES :][: t.RECORD_BYTES]
             if record[:32].tobytes() == wanted and record[t.FLOW_PORTS : t.FLOW_PORTS + 4][::-1].tobytes() == ports:
                 return record

@@ -14,6 +14,7 @@ from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
 from penstock.wire.headers import PROTOCOL_UDP, VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
 
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
+LEFT_MS = 1_000  # of a record whose flow went on elsewhere: ten times what a packet may wait for the worker
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
 REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
 HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
@@ -30,7 +31,7 @@ def find_bucket(skb, view, key):  # type: ignore[no-untyped-def]
 
 @shared
 def tag_of(view):  # type: ignore[no-untyped-def]
-    """The 32-bit tag of a flow: odd, so neither TAG_EMPTY nor TAG_BUSY."""
+    """The 32-bit tag of a flow: odd, so none of TAG_EMPTY, TAG_BUSY and TAG_LEFT."""
     return shr(u64(view + VIEW_HASH), 32) | 1
 
 
@@ -51,8 +52,13 @@ def find_record(skb, bucket, view, key):  # type: ignore[no-untyped-def]
 @shared
 def number_of(view, bucket, record, mask):  # type: ignore[no-untyped-def]
     """The record's number in the whole table: bucket << 3 | way."""
-    way = (record - bucket - t.BUCKET_RECORDS) >> 7
-    return (u64(view + VIEW_HASH) & mask) << 3 | way & (t.WAYS - 1)
+    return (u64(view + VIEW_HASH) & mask) << 3 | way_of(bucket, record)
+
+
+@shared
+def way_of(bucket, record):  # type: ignore[no-untyped-def]
+    """Which way of its bucket a record is."""
+    return (record - bucket - t.BUCKET_RECORDS) >> 7 & (t.WAYS - 1)
 
 
 @shared
@@ -97,6 +103,8 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
         age = age_of(now_ms, u32(record + t.FLOW_SEEN))
         if tag == t.TAG_EMPTY:
             age = AGE_MASK + 1
+        elif tag == t.TAG_LEFT:
+            age = age if age > LEFT_MS else 0
         elif tag == t.TAG_BUSY or not _may_go(record, age):
             age = 0
         if age > best_age:
@@ -143,7 +151,12 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
             return record  # the SYN-ACK again. (Cookies give the next connection the same numbers.)
         if not is_new and not _may_go(record, age):
             return record
-    else:
+        if u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED):
+            # A packet of the old connection is with the worker, whose verdict must not fall on the new one.
+            put32(record + t.FLOW_SEEN, now_ms)
+            put32(bucket + 4 * way_of(bucket, record), t.TAG_LEFT)
+            record = 0
+    if record == 0:
         zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
         way = _choose_way(bucket, zero, now_ms)
         if way >= t.WAYS:

@@ -12,7 +12,7 @@ Overlaps are never reconciled (RFC 5722). A first fragment that does not hold th
 
 from penstock.compile.memory import be16, be32, move, put8, put32, put64, putbe16, same, shared, u8, u32, u64
 from penstock.flow.record import sequence_difference
-from penstock.flow.stream import record_at
+from penstock.flow.stream import POOL_FLOWS, record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import KEY_BYTES, UP_HEAD, UP_IS_IPV6, UP_KEY, UP_L3, UP_L4, UP_LENGTH
@@ -250,8 +250,9 @@ def _find_number(w, view, key):  # type: ignore[no-untyped-def]
     """The number of the flow's record, or NO_RECORD: what the kernel looked up for other packets."""
     h.hash_flow(u64(u64(w + W_CONTROL) + t.CONTROL_HASH_KEY), view, key)
     bucket = u64(view + h.VIEW_HASH) & u64(w + W_BUCKET_MASK)
+    tags = u64(w + W_POOL + POOL_FLOWS) + bucket * t.BUCKET_BYTES
     for way in range(t.WAYS):
-        if h.is_same_key(record_at(w + W_POOL, bucket << 3 | way), key):
+        if u32(tags + 4 * way) & 1 and h.is_same_key(record_at(w + W_POOL, bucket << 3 | way), key):
             return bucket << 3 | way
     return t.NO_RECORD
 
