@@ -33,7 +33,6 @@ MAPPED = (
     tables.pulse,
     tables.path_counters,
     tables.verdict_times,
-    tables.handshakes,
 )
 TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
 
@@ -75,7 +74,6 @@ class Engine:
             self._address("control"),
             counters,
             times,
-            self._address("handshakes"),
             self.shared.block(number),
             self.bindings,
         )

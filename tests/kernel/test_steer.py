@@ -257,7 +257,7 @@ def test_a_record_that_was_left_is_not_used_at_once() -> None:
         box.path.ring[:8] = 0
         assert name_of(again.syn_ack()) == expected
         last = again
-    box.now_ns += 1_100_000_000
+    box.now_ns += 2_200_000_000
     assert name_of(last.syn_ack()) == "handshake"
 
 

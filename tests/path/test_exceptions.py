@@ -5,9 +5,9 @@ import struct
 import pytest
 
 from penstock.control.exceptions import CAUSES, POLICIES
+from penstock.flow.record import FREED, OPEN
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
-from penstock.kernel.health import SIGHTED
 from tests.path.boxes import Box, Conversation, find_record, name_of, request
 from tests.vocabulary import ACK, FLOW4, PSH, SYN, TO_CLIENT, TO_SERVER, Flow, ethernet, frame
 
@@ -53,21 +53,51 @@ def asked(box: Box, flow: Flow = FLOW4) -> None:
 def test_asymmetric_is_judged_once_then_free() -> None:
     box = box_with()
     asked(box)
-    assert name_of(box.take(segment(GOOD[:10]), TO_SERVER)) == "on_sight"
-    assert box.counts()["up_asymmetric"] == 1
-    assert name_of(box.take(segment(GOOD), TO_SERVER)) == "on_sight"
+    assert name_of(box.take(segment(GOOD[:10]), TO_SERVER)) == "incomplete"
+    assert name_of(box.take(segment(GOOD[10:], seq=1011), TO_SERVER)) == "allowed"
     assert box.counts()["up_asymmetric"] == 2, "what was no whole request set nothing free"
     assert name_of(box.take(segment(b"anything", seq=2000), TO_SERVER)) == "asymmetric"
     assert name_of(box.take(segment(b"anything", FLOW4._replace(client_port=9)), TO_SERVER)) == "on_sight"
     assert box.counts()["up_midstream"] == 1
 
 
-def test_asymmetric_and_blocked() -> None:
+@pytest.mark.parametrize("cut", range(1, len(BAD), 7))
+def test_asymmetric_and_blocked_however_it_is_cut(cut: int) -> None:
     box = box_with()
     asked(box)
-    for _ in range(2):
-        assert name_of(box.take(segment(BAD), TO_SERVER)) == "blocked"
-    assert box.counts()["up_asymmetric"] == 2
+    assert name_of(box.take(segment(BAD[:cut]), TO_SERVER)) in {"incomplete", "blocked"}
+    assert name_of(box.take(segment(BAD[cut:], seq=1001 + cut), TO_SERVER)) in {"blocked", "refused_client"}
+    assert box.path_counts()["blocked"] == 1
+
+
+def test_asymmetric_gets_its_page() -> None:
+    box = box_with()
+    asked(box)
+    outcome = box.take(segment(BAD), TO_SERVER)
+    assert name_of(outcome) == "blocked"
+    assert any(b"HTTP/1.1 403" in sent for to_server, sent in outcome.sent if not to_server)
+
+
+def test_asymmetric_uploads_are_the_kernel_s() -> None:
+    box = box_with()
+    asked(box)
+    head = b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 400000\r\n\r\n"
+    assert name_of(box.take(segment(head), TO_SERVER)) == "allowed"
+    for at in range(0, 400_000, 1400):
+        assert name_of(box.take(segment(b"x" * 1400, seq=1001 + len(head) + at), TO_SERVER)) == "asymmetric"
+
+
+def test_a_client_that_acknowledges_what_nobody_saw_is_no_decoy() -> None:
+    """A server that speaks first: its banner went another way."""
+    box = box_with()
+    asked(box)
+    seq, names = 1001, []
+    for ack, line in ((77_900, b"EHLO me\r\n"), (79_000, b"MAIL FROM:<a@b>\r\n"), (79_100, b"RCPT TO:<c@d>\r\n")):
+        content = frame(FLOW4, TO_SERVER, seq=seq, ack=ack, flags=ACK | PSH, data=line)
+        names.append(name_of(box.take(content, TO_SERVER)))
+        seq += len(line)
+    assert set(names[:2]) <= {"incomplete", "not_a_request"}
+    assert names[2] == "asymmetric"
 
 
 @pytest.mark.parametrize(("policy", "name"), [("forward", "asymmetric_open"), ("refuse", "asymmetric_refused")])
@@ -77,24 +107,15 @@ def test_asymmetric_by_policy(policy: str, name: str) -> None:
     assert name_of(box.take(segment(GOOD), TO_SERVER)) == name
 
 
-def test_a_new_connection_of_the_same_ports_is_judged_again() -> None:
-    box = box_with()
-    asked(box)
-    box.take(segment(GOOD), TO_SERVER)
-    assert name_of(box.take(segment(BAD), TO_SERVER)) == "asymmetric"
-    asked(box)
-    assert name_of(box.take(segment(BAD), TO_SERVER)) == "blocked"
-
-
 def test_the_server_s_answer_ends_the_asymmetry() -> None:
     box = box_with()
     talk = Conversation(box, FLOW4)
     talk.syn()
     box.take(segment(GOOD), TO_SERVER)
-    lines = box.path.handshakes.reshape(-1, t.HANDSHAKE_BYTES)
-    assert SIGHTED in lines[:, t.HANDSHAKE_STATE]
+    assert talk.word()[0] == FREED
     talk.syn_ack()
-    assert name_of(talk.client(BAD)) == "blocked", "the record is what counts"
+    assert talk.word() == (OPEN, 0, 0)
+    assert name_of(talk.client(BAD)) == "blocked"
 
 
 # ---- gap: bytes passed unread -----------------------------------------------------------------------------------------

@@ -30,6 +30,12 @@ def rights_of(record):  # type: ignore[no-untyped-def]
 
 
 @shared
+def flags_of(rights):  # type: ignore[no-untyped-def]
+    """The same, for the flags of a record."""
+    return (rights & t.SUBSCRIBER_CLOSED) << CLOSED_SHIFT | owner_of(rights) << t.OWNER_SHIFT
+
+
+@shared
 def spend(skb, rights, cost):  # type: ignore[no-untyped-def]
     """Spend `cost` packets of the subscriber's budget, the side's whose program this is.
 

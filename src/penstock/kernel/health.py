@@ -5,18 +5,19 @@
     repeated segments, resets    of either side
 
 Handshakes stand in a table of their own, by hash, the latest one in each line: it knows flows that have no record, and
-tells a flow of which only one direction comes by here from one that is older than we are.
+tells a flow of which only one direction comes by here, and where it begins, from one that is older than we are.
 """
 
 from penstock.compile.memory import put32, put64, shared, shr, u32, u64
 from penstock.flow.record import sequence_difference
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import cpu_number, time_ns, value_of
-from penstock.wire.headers import RST, VIEW_HASH
+from penstock.wire.headers import RST, VIEW_HASH, VIEW_SEQ
 
-ABSENT, ASKED, ANSWERED, COMPLETE, SIGHTED = 0, 1, 2, 3, 4
-"""States of a handshake: none known; a SYN went by; its SYN-ACK too; the client's answer too; judged on sight and free."""
+ABSENT, ASKED, ANSWERED, COMPLETE = 0, 1, 2, 3
+"""States of a handshake: none known; a SYN went by; its SYN-ACK too; the client's answer too."""
 
+NOT_ASKED = -1
 MICROSECOND_SHIFT = 10  # nanoseconds to (about) microseconds
 LATENCY_MASK = (1 << t.HEALTH_LATENCY_BUCKETS) - 1
 
@@ -47,28 +48,31 @@ def _note_latency(line, since_ns, now_ns):  # type: ignore[no-untyped-def]
 
 
 @shared
-def handshake_line(memory, view):  # type: ignore[no-untyped-def]
+def _handshake_line(skb, view):  # type: ignore[no-untyped-def]
     """The line of the flow whose hash is in the view."""
-    return memory + (shr(u64(view + VIEW_HASH), 12) & (t.HANDSHAKE_COUNT - 1)) * t.HANDSHAKE_BYTES
+    return value_of(skb, t.handshakes) + (shr(u64(view + VIEW_HASH), 12) & (t.HANDSHAKE_COUNT - 1)) * t.HANDSHAKE_BYTES
 
 
 @shared
-def handshake_tag(view):  # type: ignore[no-untyped-def]
+def _handshake_tag(view):  # type: ignore[no-untyped-def]
     """What a line says of whom it speaks."""
     return shr(u64(view + VIEW_HASH), 32) | 1
 
 
 @shared
-def handshake_state(skb, view):  # type: ignore[no-untyped-def]
-    """What is known of the handshake of the flow in the view."""
-    line = handshake_line(value_of(skb, t.handshakes), view)
-    return u32(line + t.HANDSHAKE_STATE) if u32(line + t.HANDSHAKE_TAG) == handshake_tag(view) else ABSENT
+def find_first_byte(skb, view):  # type: ignore[no-untyped-def]
+    """The client's first sequence number, of a flow whose SYN went by and whose SYN-ACK did not; NOT_ASKED otherwise."""
+    line = _handshake_line(skb, view)
+    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
+        return NOT_ASKED
+    return u32(line + t.HANDSHAKE_NEXT)
 
 
 @shared
 def note_syn(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The client's SYN. One that is repeated keeps the time of the first: that is what the client feels."""
-    line, tag = handshake_line(value_of(skb, t.handshakes), view), handshake_tag(view)
+    line, tag = _handshake_line(skb, view), _handshake_tag(view)
+    put32(line + t.HANDSHAKE_NEXT, u64(view + VIEW_SEQ) + 1)
     if u32(line + t.HANDSHAKE_TAG) == tag and u32(line + t.HANDSHAKE_STATE) == ASKED:
         return 0
     put32(line + t.HANDSHAKE_TAG, tag)
@@ -80,8 +84,8 @@ def note_syn(skb, view, is_protected):  # type: ignore[no-untyped-def]
 @shared
 def note_syn_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The server's SYN-ACK."""
-    line = handshake_line(value_of(skb, t.handshakes), view)
-    if u32(line + t.HANDSHAKE_TAG) != handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
+    line = _handshake_line(skb, view)
+    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
         return 0
     now_ns = time_ns(skb)
     put32(line + t.HANDSHAKE_STATE, ANSWERED)
@@ -93,8 +97,8 @@ def note_syn_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
 @shared
 def note_first_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The client's first packet behind the SYN-ACK."""
-    line = handshake_line(value_of(skb, t.handshakes), view)
-    if u32(line + t.HANDSHAKE_TAG) != handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ANSWERED:
+    line = _handshake_line(skb, view)
+    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ANSWERED:
         return 0
     put32(line + t.HANDSHAKE_STATE, COMPLETE)
     place = health_line(skb, is_protected)

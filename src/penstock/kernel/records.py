@@ -1,7 +1,8 @@
 """The flow table: how a record is found, and how it is born.
 
 Over TCP only a SYN-ACK makes a record, because it confirms the client's sequence number and says who the client is; over
-UDP the client's first datagram does. A record is used again only when its flow is free, ended by both sides, idle, or
+UDP the client's first datagram does, and so do his first bytes on a connection whose server's packets do not come by here
+(ONE_WAY, until a SYN-ACK does come). A record is used again only when its flow is free, ended by both sides, idle, or
 half-open without a byte, or over UDP. With no room, a protected subscriber's TCP connection waits (its SYN is repeated): an
 unjudged flow is never forgotten for another.
 """
@@ -11,10 +12,9 @@ from penstock.flow.record import REFUSED, age_of, is_settled, pack_word, sequenc
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import constant, element, find, value_of
 from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
-from penstock.wire.headers import PROTOCOL_UDP, VIEW_ACK, VIEW_HASH, VIEW_SEQ, blur, hash_flow, is_same_key
+from penstock.wire.headers import PROTOCOL_UDP, VIEW_HASH, blur, hash_flow, is_same_key
 
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
-LEFT_MS = 1_000  # of a record whose flow went on elsewhere: ten times what a packet may wait for the worker
 CLOSED_MS = 2_000  # behind the last packet of a connection that both sides have ended
 REFUSED_MS = 30_000  # a refused client has had its answer, and repeats
 HALF_OPEN_MS = 65_000  # a client that got a SYN-ACK and is silent: Linux keeps its half for 63 s (tcp_synack_retries 5)
@@ -103,8 +103,6 @@ def _choose_way(bucket, zero, now_ms):  # type: ignore[no-untyped-def]
         age = age_of(now_ms, u32(record + t.FLOW_SEEN))
         if tag == t.TAG_EMPTY:
             age = AGE_MASK + 1
-        elif tag == t.TAG_LEFT:
-            age = age if age > LEFT_MS else 0
         elif tag == t.TAG_BUSY or not _may_go(record, age):
             age = 0
         if age > best_age:
@@ -132,13 +130,12 @@ def note_flags(record, flags):  # type: ignore[no-untyped-def]
 
 
 @shared
-def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  # type: ignore[no-untyped-def]
-    """Make or renew the record of the flow whose SYN-ACK (its ACK is the client's first byte) or datagram is in the view.
+def make_record(skb, bucket, record, view, key, birth, server_isn, state, flags, tsval, now_ms):  # type: ignore[no-untyped-def]
+    """Make or renew the record of the flow whose packet is in the view.
 
-    Reads: record: the flow's present record, or 0; state and flags for the record.
+    Reads: record: the flow's present record, or 0; birth: the client's first byte; state and flags for the record.
     Returns: the record; NO_ROOM when every way of the bucket holds a flow that must not be forgotten.
     """
-    birth, server_isn = u64(view + VIEW_ACK), u64(view + VIEW_SEQ)
     tag = tag_of(view)
     tag_at = 0
     if record:
@@ -154,6 +151,7 @@ def make_record(skb, bucket, record, view, key, state, flags, tsval, now_ms):  #
         if u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED):
             # A packet of the old connection is with the worker, whose verdict must not fall on the new one.
             put32(record + t.FLOW_SEEN, now_ms)
+            note_flags(record, t.CLIENT_RST | t.SERVER_RST)  # it may be used again a while after that
             put32(bucket + 4 * way_of(bucket, record), t.TAG_LEFT)
             record = 0
     if record == 0:

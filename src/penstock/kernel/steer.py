@@ -10,7 +10,7 @@ from penstock.compile.memory import be32, put16, put32, put64, shared, shr, stac
 from penstock.flow.record import FREED, OPEN, REFUSED, age_of, classify_segment, sequence_difference, state_of
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
-from penstock.kernel.budget import OPEN_COST, owner_of, rights_of, spend
+from penstock.kernel.budget import OPEN_COST, flags_of, rights_of, spend
 from penstock.kernel.exceptions import (
     ASYMMETRIC,
     FORWARD,
@@ -21,9 +21,8 @@ from penstock.kernel.exceptions import (
     policy_of,
 )
 from penstock.kernel.health import (
-    ASKED,
-    SIGHTED,
-    handshake_state,
+    NOT_ASKED,
+    find_first_byte,
     health_line,
     note_first_ack,
     note_segment,
@@ -102,19 +101,17 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
 @shared
 def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
     """A SYN, or a SYN-ACK (the server's makes the record)."""
-    from_client, flags = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS)
+    from_client, is_answer = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS) & h.ACK
     l4, payload = u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD)
     rights = find_protection(skb, key, 0)
-    if flags & h.ACK == 0:
-        if not from_client:
-            # Somebody on the internet opens it. Only his SYN says so: the subscriber's SYN-ACK would be the client's word.
-            if record == 0 and rights & t.SUBSCRIBER_PROTECTED:
-                make_record(skb, bucket, 0, view, key, FREED, t.IS_INBOUND, 0, now_ms)
-            return r.HANDSHAKE
+    is_judged = rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view)
+    if from_client:
+        if is_answer:
+            return r.SYN_DATA if u64(view + h.VIEW_SIZE) and rights & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
         if record:
             put32(record + t.FLOW_SYN_NEXT, u64(view + h.VIEW_SEQ) + 1)
             note_end(record, t.SYN_SEEN, 0)
-        if rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
+        if is_judged:
             if u64(view + h.VIEW_SIZE):
                 return r.SYN_DATA
             if spend(skb, rights, OPEN_COST) == 0:
@@ -122,22 +119,27 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
             neutralise_options(skb, l4, payload)
         note_syn(skb, view, rights & t.SUBSCRIBER_PROTECTED)
         return r.HANDSHAKE
-    if from_client:
-        return r.SYN_DATA if u64(view + h.VIEW_SIZE) and rights & t.SUBSCRIBER_PROTECTED else r.HANDSHAKE
-    note_syn_ack(skb, view, rights & t.SUBSCRIBER_PROTECTED)
-    if rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view):
-        if record == 0 and spend(skb, rights, OPEN_COST) == 0:
-            return r.OVER_BUDGET
-        options = read_handshake_options(skb, l4, payload)
-        flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5) | owner_of(rights) << t.OWNER_SHIFT
-        if rights & t.SUBSCRIBER_CLOSED:
-            flags |= t.FAILS_CLOSED
-        if make_record(skb, bucket, record, view, key, OPEN, flags, shr(options, 2), now_ms) == 0:
-            return r.TABLE_FULL_PASSED if policy_of(skb, TABLE_FULL) == FORWARD else r.TABLE_FULL
+    birth, state, flags, tsval = u64(view + h.VIEW_ACK), FREED, t.IS_UNPROTECTED, 0
+    if not is_answer:
+        # Somebody on the internet opens it. Only his SYN says so: the subscriber's SYN-ACK would be the client's word.
+        if record or rights & t.SUBSCRIBER_PROTECTED == 0:
+            return r.HANDSHAKE
+        flags = t.IS_INBOUND
+    else:
+        note_syn_ack(skb, view, rights & t.SUBSCRIBER_PROTECTED)
+        if is_judged:
+            if record == 0 and spend(skb, rights, OPEN_COST) == 0:
+                return r.OVER_BUDGET
+            options = read_handshake_options(skb, l4, payload)
+            state, tsval = OPEN, shr(options, 2)
+            flags = options & (t.HAS_TIMESTAMPS | t.HAS_MD5) | flags_of(rights)
+    isn, zero = u64(view + h.VIEW_SEQ), u64(value_of(skb, t.control) + t.CONTROL_ZERO)
+    state, flags, tsval = state ^ zero, flags ^ zero, tsval ^ zero  # one path for the verifier, not one for each value
+    if make_record(skb, bucket, record, view, key, birth, isn, state, flags, tsval, now_ms) or flags == t.IS_INBOUND:
         return r.HANDSHAKE
-    if make_record(skb, bucket, record, view, key, FREED, t.IS_UNPROTECTED, 0, now_ms) == 0:
+    if state == FREED:
         return r.TABLE_FULL_OPEN
-    return r.HANDSHAKE
+    return r.TABLE_FULL_PASSED if policy_of(skb, TABLE_FULL) == FORWARD else r.TABLE_FULL
 
 
 @shared
@@ -147,25 +149,31 @@ def note_end(record, fin, rst):  # type: ignore[no-untyped-def]
 
 
 @shared
-def steer_unrecorded(skb, view, key):  # type: ignore[no-untyped-def]
+def steer_unrecorded(skb, view, key, bucket, now_ms):  # type: ignore[no-untyped-def]
     """A segment from the subscriber's side, of a flow without a record: older than we are, or one whose server's packets
-    take another way. The first is judged segment by segment, the second once."""
+    take another way. The first is judged segment by segment, the second gets a record now."""
     if u64(view + h.VIEW_SIZE) == 0 and u64(view + h.VIEW_FLAGS) & h.URG == 0:
         return r.NO_FLOW
     rights = find_protection(skb, key, 0)
     if rights & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
         return r.UNPROTECTED
-    state = handshake_state(skb, view)
-    if state == SIGHTED:
-        return r.ASYMMETRIC
-    if state == ASKED:
+    birth, record, reason = find_first_byte(skb, view), 0, r.UP_MIDSTREAM
+    if birth != NOT_ASKED:
         if policy_of(skb, ASYMMETRIC) == FORWARD:
             return r.ASYMMETRIC_OPEN
-        return send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_ASYMMETRIC)
-    if policy_of(skb, MIDSTREAM) == FORWARD:
+        isn, flags = u64(view + h.VIEW_ACK) - 1, flags_of(rights) | t.ONE_WAY | t.SYN_SEEN
+        record, reason = make_record(skb, bucket, 0, view, key, birth, isn, OPEN, flags, 0, now_ms), r.UP_ASYMMETRIC
+    elif policy_of(skb, MIDSTREAM) == FORWARD:
         return r.MIDSTREAM_OPEN
-    reason = send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_MIDSTREAM)
-    if reason == r.OVER_BUDGET and rights & t.SUBSCRIBER_CLOSED == 0:
+    number = t.NO_RECORD
+    if record:
+        number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
+        put32(
+            record + t.FLOW_ACKED, birth - 1
+        )  # not in use as the server's handshake would have it: a SYN-ACK renews it
+        put32(record + t.FLOW_CLIENT_NEXT, u64(view + h.VIEW_SEQ) + u64(view + h.VIEW_SIZE))
+    reason = send_up(skb, view, key, record, number, rights, reason)
+    if reason == r.OVER_BUDGET and birth == NOT_ASKED and rights & t.SUBSCRIBER_CLOSED == 0:
         return r.MIDSTREAM_OPEN  # an upload that is older than we are is not to be throttled
     return reason
 
@@ -175,7 +183,7 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     """A segment from the subscriber's side that is no handshake."""
     seq, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_SIZE)
     if record == 0:
-        return steer_unrecorded(skb, view, key)
+        return steer_unrecorded(skb, view, key, bucket, now_ms)
     end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
     put32(record + t.FLOW_SEEN, now_ms)
     flags = u64(view + h.VIEW_FLAGS)
@@ -198,8 +206,10 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
         return r.GAP_OPEN
     if reason < r.UP_FIRST:
         if size == 0 or acked != birth or state_of(word) == FREED or reason >= r.DROP_FIRST:
-            return reason
+            return r.ASYMMETRIC if reason == r.FREE and u32(record + t.FLOW_FLAGS) & t.ONE_WAY else reason
         reason = r.UP_UNJUDGED  # those of another handshake of the same ports may lie where these are free to go
+    if reason == r.UP_UNJUDGED and u32(record + t.FLOW_FLAGS) & t.ONE_WAY:
+        reason = r.UP_ASYMMETRIC
     number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
     return send_up(skb, view, key, record, number, rights_of(record), reason)
 
@@ -280,8 +290,7 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
             return r.UNPROTECTED
         if spend(skb, rights, OPEN_COST) == 0:
             return r.OVER_BUDGET
-        flags = owner_of(rights) << t.OWNER_SHIFT | (t.FAILS_CLOSED if rights & t.SUBSCRIBER_CLOSED else 0)
-        record = make_record(skb, bucket, 0, view, key, OPEN, flags, 0, now_ms)
+        record = make_record(skb, bucket, 0, view, key, 0, 0, OPEN, flags_of(rights), 0, now_ms)
     number = t.NO_RECORD
     if record:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))

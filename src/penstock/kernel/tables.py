@@ -45,6 +45,7 @@ SYN_SEEN = 512  # a SYN of the client since the record was made
 CONTESTED = (
     1024  # another handshake of the same ports could still be completed, until the server acknowledges something
 )
+ONE_WAY = 2048  # the client's SYN and first bytes made it: of the server nothing was seen
 OWNER_SHIFT, OWNER_MASK = 12, 0xFFFFF  # the upper bits: whose flow it is, as the subscribers table numbers them
 
 # ---- ring records -----------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ BUDGET_INTERVAL_NS, BUDGET_REFUSED = 16, 24  # the time in which one packet is e
 
 # ---- handshakes: the latest ones by hash, whether or not their flow has a record ---------------------------------------
 HANDSHAKE_COUNT, HANDSHAKE_BYTES = 1 << 16, 32
-HANDSHAKE_TAG, HANDSHAKE_STATE, HANDSHAKE_SYN_NS, HANDSHAKE_SYN_ACK_NS = 0, 4, 8, 16
+HANDSHAKE_TAG, HANDSHAKE_STATE, HANDSHAKE_SYN_NS, HANDSHAKE_SYN_ACK_NS, HANDSHAKE_NEXT = 0, 4, 8, 16, 24
 
 # ---- health: per CPU, a line for unprotected flows and one for protected ones -------------------------------------------
 HEALTH_LATENCY_BUCKETS = 24  # by powers of two of a microsecond
@@ -115,7 +116,7 @@ verdict_times = Map("verdict_times", "array", 4, HISTOGRAM_BYTES * RINGS_BOUND, 
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
 subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
 budgets = Map("budgets", "array", 4, BUDGET_BYTES * BUDGET_COUNT, 1, MMAPABLE)
-handshakes = Map("handshakes", "array", 4, HANDSHAKE_BYTES * HANDSHAKE_COUNT, 1, MMAPABLE)
+handshakes = Map("handshakes", "array", 4, HANDSHAKE_BYTES * HANDSHAKE_COUNT, 1, 0)
 health = Map("health", "array", 4, HEALTH_BYTES * 2 * COUNTER_CPUS, 1, MMAPABLE)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)
 RING_BYTES = 1 << 23

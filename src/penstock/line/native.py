@@ -89,7 +89,6 @@ class NativePath:
             int(self.flows.ctypes.data), int(self.control.ctypes.data),
             int(self.path_counters.ctypes.data),
             int(self.times.ctypes.data),
-            int(self.handshakes.ctypes.data),
             self.shared.block(0),
             stream_count=stream_count, large_count=large_count,
         )  # fmt: skip

@@ -62,7 +62,6 @@ class WorkerMemory:
         control_address: int,
         counters_address: int,
         times_address: int,
-        handshakes_address: int,
         block: int,
         bindings: Any = None,
         *,
@@ -76,7 +75,6 @@ class WorkerMemory:
         self.set(layout.W_ORDERS, block + ORDERS_OFF)
         self.set(layout.W_COUNTERS, counters_address)
         self.set(layout.W_HISTOGRAM, times_address)
-        self.set(layout.W_HANDSHAKES, handshakes_address)
         self.set(layout.W_EVENTS, block + EVENTS_OFF)
         self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))
         self.set(layout.W_FRAME, self._place(layout.FRAME_BYTES))

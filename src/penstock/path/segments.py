@@ -1,7 +1,7 @@
 """TCP segments of the client, and the peeks at the heads of responses: what a segment adds to its flow, and what follows.
 
 take_segment ─► decoy? conflict? keep the bytes ─► read_units ─► refuse_flow | release
-take_midstream: no record, so what begins in the segment is judged on sight; of a flow that is seen in one direction, once
+take_midstream: no record, so what begins in the segment is judged on sight
 take_peek: where a response ends, or that the connection is no longer HTTP
 """
 
@@ -47,7 +47,6 @@ from penstock.flow.stream import (
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.exceptions import ASYMMETRIC, DEFAULT, GAP, MIDSTREAM, REASSEMBLY_FULL, REFUSE
-from penstock.kernel.health import ASKED, SIGHTED, handshake_line, handshake_tag
 from penstock.kernel.tables import UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.decoys import find_decoy
 from penstock.path.events import write_event
@@ -61,10 +60,8 @@ from penstock.path.layout import (
     UNIT_J,
     UNIT_REASON,
     W_CONTROL,
-    W_HANDSHAKES,
     W_POOL,
     W_SIGHT,
-    W_VIEW,
 )
 from penstock.path.policies import policy_at, refuse_by_policy
 from penstock.path.refusal import refuse_flow, refuse_stateless, serve_refused_client
@@ -85,7 +82,7 @@ from penstock.path.units import (
 )
 from penstock.policy.actions import FORWARD as ACTION_FORWARD
 from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, read_response
-from penstock.wire.headers import FIN, hash_flow
+from penstock.wire.headers import FIN
 
 UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks as a stream can hold
 
@@ -265,6 +262,9 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     decoy = find_decoy(w, u, record, checksum)
     if decoy:
         return decoy
+    is_one_way = u32(record + t.FLOW_FLAGS) & t.ONE_WAY
+    if is_one_way and policy_at(w, ASYMMETRIC) == REFUSE:
+        return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.ASYMMETRIC_REFUSED)
     if u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH):
         if policy_at(w, GAP) == REFUSE:
             return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.GAP_REFUSED)
@@ -293,6 +293,10 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     if stored != STORED:
         return meet_full_memory(w, u, record, checksum) if stored == NO_MEMORY else r.OUT_OF_WINDOW
     reason = read_units(w, u, record, stream, released_end)
+    if is_one_way and reason != r.INCOMPLETE and state_of(u64(record + t.FLOW_WORD)) != REFUSED:
+        # Nobody will ever acknowledge it here: it was judged once, and is free.
+        put64(record + t.FLOW_WORD, pack_word(FREED, judged_end_of(u64(record + t.FLOW_WORD)), 0))
+        free_stream(w + W_POOL, stream)
     end = u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES) + (u32(u + UP_FLAGS) & FIN)
     if reason == r.INCOMPLETE and sequence_difference(end, released_end) <= 0:
         reason = r.REPEATED
@@ -302,41 +306,23 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
 
 
 @shared
-def set_sighted(w, u):  # type: ignore[no-untyped-def]
-    """A flow of which only the client's direction is seen was judged: the kernel forwards what follows."""
-    view = u64(w + W_VIEW)
-    hash_flow(u64(u64(w + W_CONTROL) + t.CONTROL_HASH_KEY), view, u + t.UP_KEY)
-    line = handshake_line(u64(w + W_HANDSHAKES), view)
-    if u32(line + t.HANDSHAKE_TAG) == handshake_tag(view) and u32(line + t.HANDSHAKE_STATE) == ASKED:
-        put32(line + t.HANDSHAKE_STATE, SIGHTED)
-    return 0
-
-
-@shared
 def take_midstream(w, u):  # type: ignore[no-untyped-def]
-    """A segment of the client without a record: what begins in it is judged. Nothing is remembered of it, unless only one
-    direction of the flow comes by here: then a whole request, or none, sets it free."""
+    """A segment of the client without a record: what begins in it is judged, and nothing is remembered."""
     checksum = read_checksum(w, u)
     decoy = find_decoy(w, u, 0, checksum)
     if decoy:
         return decoy
-    is_asymmetric = u32(u + t.UP_REASON) == r.UP_ASYMMETRIC
-    if policy_at(w, ASYMMETRIC if is_asymmetric else MIDSTREAM) == REFUSE:
-        reason = r.ASYMMETRIC_REFUSED if is_asymmetric else r.MIDSTREAM_REFUSED
-        return refuse_by_policy(w, u, 0, u32(u + UP_SEQ), reason)
+    if policy_at(w, MIDSTREAM) == REFUSE:
+        return refuse_by_policy(w, u, 0, u32(u + UP_SEQ), r.MIDSTREAM_REFUSED)
     record = u64(w + W_SIGHT)
     for word in range(0, SIGHT_BYTES, 8):
         put64(record + word, 0)
     put16(record + t.FLOW_MODE, MODE_TRY)
     p = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, eof = p + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_FLAGS) & FIN
-    outcome = read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES)
-    if outcome == REFUSES:
+    if read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES) == REFUSES:
         return refuse_stateless(w, u)
-    reason = release(w, u, checksum, r.ON_SIGHT)
-    if is_asymmetric and outcome != WAITS:
-        set_sighted(w, u)
-    return reason
+    return release(w, u, checksum, r.ON_SIGHT)
 
 
 @shared
