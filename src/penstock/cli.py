@@ -70,6 +70,9 @@ def run(
 ) -> None:
     """Run in line between two interfaces until SIGTERM. SIGHUP reads lists and configuration again."""
     with one_line_errors():
+        from penstock.line.privileges import keep_running_rights
+
+        keep_running_rights(config)  # before NumPy is imported, which makes threads
         from penstock.line.inline import Pair
         from penstock.run import Run
 

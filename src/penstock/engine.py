@@ -1,12 +1,16 @@
 """The packet process: maps the tables, compiles or loads `serve`, starts the workers, then only waits for orders.
 
-Started by the control process with its standing in JSON as only argument and a pipe as standard input: each line names a
-snapshot to map, and its end means stop. It answers on standard output: `ready`, and `taken N` for each snapshot. The
-workers need neither the interpreter nor its lock once they run.
+Started by the control process with its standing in JSON as only argument and a socket as standard input: each message
+brings the descriptors of a snapshot and its names database to map, and the end means stop. It answers on standard output:
+`ready`, and `taken N` for each snapshot. The workers need neither the interpreter nor its lock once they run.
+
+It starts with the rights of the control process, opens and compiles what it needs, and has given up all of them before it
+maps the first snapshot: what reads packets can open no file and no socket, and belongs to nobody.
 """
 
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,10 +21,13 @@ import numpy as np
 from numba import int64
 
 from penstock.compile.native import kernel
+from penstock.errors import PenstockError
 from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel import bpf, tables
 from penstock.line.inline import Pair, RingMemory, open_wire
 from penstock.line.pins import Pins
+from penstock.line.privileges import give_up_everything
+from penstock.line.system_calls import confine_process
 from penstock.path import layout
 from penstock.path.memory import SharedMemory, WorkerMemory
 from penstock.path.worker import serve
@@ -58,6 +65,7 @@ class Engine:
         self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
         self.threads: list[threading.Thread] = []
+        self.compiled = kernel(serve)
 
     def _address(self, name: str) -> int:
         return int(self.maps[name].ctypes.data)
@@ -93,9 +101,9 @@ class Engine:
         orders[layout.ORDER_TAKEN // 8] = -1
         return memory
 
-    def take(self, path: Path) -> None:
+    def take(self, descriptors: tuple[int, int]) -> None:
         """Map a snapshot and have every worker take it, then unmap the one before."""
-        snapshot, old = Snapshot.open(path), self.snapshot
+        snapshot, old = Snapshot.open(Path("snapshot"), descriptors), self.snapshot
         for number in range(self.shared.workers):
             orders = self.shared.orders(number)
             orders[layout.ORDER_SNAPSHOT // 8] = snapshot.address
@@ -112,14 +120,13 @@ class Engine:
             old.close()
 
     def prepare(self) -> None:
-        """Compile the path, or load it from the cache."""
-        kernel(serve).compile((int64,))
+        """Compile the path, or load it from the cache: later nothing can be opened."""
+        self.compiled.compile((int64,))
 
     def start(self) -> None:
         """Start the workers: each enters compiled code and stays there."""
-        compiled = kernel(serve)
         for memory in self.workers:
-            thread = threading.Thread(target=compiled, args=(memory.address,), daemon=True)
+            thread = threading.Thread(target=self.compiled, args=(memory.address,), daemon=True)
             thread.start()
             self.threads.append(thread)
 
@@ -131,20 +138,38 @@ class Engine:
             thread.join(1.0)
 
 
+def receive_order(orders: socket.socket) -> tuple[int, int] | None:
+    """Wait for a snapshot: its descriptor and that of its names database. None: stop."""
+    message, descriptors, _, _ = socket.recv_fds(orders, 64, 2)
+    return (descriptors[0], descriptors[1]) if message else None
+
+
 def main() -> int:
     """Run until standard input ends."""
+    try:
+        return run_engine()
+    except PenstockError as error:
+        print(f"penstock: the packet process: {error}", file=sys.stderr)
+        return 1
+
+
+def run_engine() -> int:
+    """Open, compile, give up all rights, then serve."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the control process decides; its end closes our input
     engine = Engine(json.loads(sys.argv[1]))
     engine.prepare()
-    first = sys.stdin.readline().strip()
-    if not first:
+    give_up_everything()
+    orders = socket.socket(fileno=sys.stdin.fileno())
+    first = receive_order(orders)
+    if first is None:
         return 0
-    engine.take(Path(first))
+    engine.take(first)
     engine.start()
+    confine_process()
     print("ready", flush=True)
-    for line in sys.stdin:
-        engine.take(Path(line.strip()))
+    while (order := receive_order(orders)) is not None:
+        engine.take(order)
         print(f"taken {engine.snapshot.generation if engine.snapshot else 0}", flush=True)
     engine.stop()
     return 0

@@ -11,9 +11,9 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ from penstock.control.ledger import Ledger, read_counters, read_ledger, read_tim
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import Readings, serve_metrics
 from penstock.control.safe_search import Addresses, find_targets
-from penstock.control.snapshot import build_snapshot
+from penstock.control.snapshot import seal_snapshot
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.line.inline import (
@@ -70,15 +70,11 @@ class RunError(PenstockError):
 
 @dataclass
 class Process:
-    """The packet process: its program, its standard input and output."""
+    """The packet process: its program, the socket that is its standard input, its standard output."""
 
     program: subprocess.Popen[str]
+    orders: socket.socket
     started_s: float
-
-    @property
-    def input(self) -> IO[str]:
-        assert self.program.stdin is not None
-        return self.program.stdin
 
     @property
     def output(self) -> IO[str]:
@@ -88,8 +84,12 @@ class Process:
     def give(self, snapshot: Snapshot) -> None:
         """Have it take a snapshot. A process that died meanwhile takes none."""
         with contextlib.suppress(OSError):
-            self.input.write(f"{snapshot.path}\n")
-            self.input.flush()
+            socket.send_fds(self.orders, [b"snapshot"], list(snapshot.descriptors))
+
+    def close(self) -> None:
+        """Give up both ends: a process that still lives ends."""
+        self.orders.close()
+        self.output.close()
 
 
 def port_bits(ports: Iterable[tuple[int, int]]) -> bytes:
@@ -121,7 +121,6 @@ class Run:
         self.workers = worker_count(self.configuration.workers)
         self.shared = SharedMemory(self.workers)
         self.reader = EventReader(self.shared)
-        self.directory = Path(tempfile.mkdtemp(prefix="penstock-"))
         self.generation = 0
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
@@ -192,8 +191,8 @@ class Run:
 
     def _build_snapshot(self, configuration: Configuration) -> Snapshot:
         self.generation += 1
-        path = build_snapshot(configuration, configuration.database, self.generation, self.directory, self.targets)
-        return Snapshot.open(path)
+        number = seal_snapshot(configuration, configuration.database, self.generation, self.targets)
+        return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
 
     def _set_line(self) -> None:
         """Tell the kernel what it needs of configuration and snapshot."""
@@ -217,14 +216,17 @@ class Run:
             "shared_fd": self.shared.fd,
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
-        program = subprocess.Popen(
-            [sys.executable, "-m", "penstock.engine", json.dumps(standing)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            pass_fds=[self.shared.fd],
-        )
-        return Process(program, time.monotonic())
+        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            program = subprocess.Popen(
+                [sys.executable, "-m", "penstock.engine", json.dumps(standing)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                text=True,
+                pass_fds=[self.shared.fd],
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a thread of NumPy's would keep root's rights
+            )
+        return Process(program, orders, time.monotonic())
 
     def _wait_ready(self) -> bool:
         """Wait until the packet process judges; False when we are told to stop before. Raises RunError when it ends."""
@@ -308,8 +310,10 @@ class Run:
         log.error("the packet process died; starting it again", status=status)
         if time.monotonic() - self.process.started_s < RESTART_S:
             time.sleep(RESTART_S)
+        self.process.close()
         # The lists may have been built again meanwhile: a snapshot belongs to one names database.
-        self.snapshot = self._build_snapshot(self.configuration)
+        old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration)
+        old.close()
         self.process = self._start_process()
         self.process.give(self.snapshot)
         self._wait_ready()
@@ -339,7 +343,6 @@ class Run:
         self.process.give(snapshot)
         self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
         self._set_line()
-        old.path.unlink(missing_ok=True)
         old.close()
 
     def _watch_targets(self) -> None:
@@ -369,21 +372,17 @@ class Run:
         detach_steer(self.pins)
         time.sleep(DRAIN_S)
         if hasattr(self, "process"):
-            with contextlib.suppress(OSError):
-                self.process.input.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.orders.close()
+            try:
                 self.process.program.wait(3)
-        for path in self.directory.iterdir():
-            path.unlink()
-        self.directory.rmdir()
+            except subprocess.TimeoutExpired:
+                self.process.program.kill()
 
 
 def notify_systemd(text: str) -> None:
     """sd_notify(3), if systemd asked for it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
-        import socket
-
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
             notify.send(text.encode())

@@ -7,6 +7,7 @@ no more: no path, no header, no payload.
 import contextlib
 import ipaddress
 import json
+import os
 import struct
 import time
 from collections.abc import Iterator
@@ -125,7 +126,9 @@ class LogFile:
     """The file of events, opened for more lines. On a full disk a line is lost; the end of the file is no error."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+        # Who asked for what: a new file is for root and its group. One that is there keeps its mode.
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._file = open(number, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
 
     def __enter__(self) -> TextIO:
         return self._file

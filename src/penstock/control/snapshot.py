@@ -1,6 +1,8 @@
 """Writing a snapshot: a configuration and a names database in, one file out. Layout: `policy.layout` and its readers.
 
-Categories have the bit numbers of the names database, which may be older than the configuration.
+What a running box judges by is a file without a name (`seal_snapshot`): nobody can open, change or forget it, and it is
+gone with the last process that maps it. Categories have the bit numbers of the names database, which may be older than the
+configuration.
 """
 
 import json
@@ -19,7 +21,7 @@ from penstock.control.configuration import Configuration, Profile
 from penstock.control.dns_answers import add_answers
 from penstock.control.pages.pages import render_responses
 from penstock.control.safe_search import Addresses
-from penstock.control.whole_file import write_whole
+from penstock.control.whole_file import seal_file, write_whole
 from penstock.policy import layout, names, rewrites, subscribers
 from penstock.policy import snapshot as form
 from penstock.policy.actions import ACTION_COUNT, ACTION_NAMES, REPORT
@@ -42,6 +44,18 @@ def build_snapshot(
     Raises SnapshotError when the names database is absent, damaged or lacks a category; PageError for a page that cannot be
     made; OSError when the file cannot be written.
     """
+    path = directory / f"snapshot-{generation}"
+    parts = _build_parts(configuration, names_path, generation, targets or {})
+    write_whole(path, parts, 0o640)  # who pays for what is nobody else's business
+    return path
+
+
+def seal_snapshot(configuration: Configuration, names_path: Path, generation: int, targets: Addresses) -> int:
+    """The same as a sealed file in memory. Returns a descriptor to read it. Raises what build_snapshot raises."""
+    return seal_file(f"penstock-{generation}", _build_parts(configuration, names_path, generation, targets))
+
+
+def _build_parts(configuration: Configuration, names_path: Path, generation: int, targets: Addresses) -> list[Any]:
     database = open_names(names_path)
     try:
         key_words = [database.word(names.NAMES_KEY + at) for at in (0, 8)]
@@ -61,11 +75,9 @@ def build_snapshot(
     _add_subscribers(file, configuration, categories)
     _add_templates(file, configuration, categories)
     key = struct.pack("<qq", *key_words)
-    add_answers(configuration, targets or {}, key, file.append, file.set_word)
+    add_answers(configuration, targets, key, file.append, file.set_word)
     _add_metadata(file, configuration, categories, names_path)
-    path = directory / f"snapshot-{generation}"
-    write_whole(path, file.finish(), 0o640)  # who pays for what is nobody else's business
-    return path
+    return file.finish()
 
 
 class _File:

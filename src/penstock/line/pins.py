@@ -99,7 +99,10 @@ class Pins:
         self.tables = self.directory / f"layout-{LAYOUT_VERSION}"
 
     def make(self) -> None:
-        self.tables.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directories, for root alone."""
+        for directory in (self.directory, self.tables):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            directory.chmod(0o700)
 
     def open(self, name: str) -> int | None:
         """The descriptor of a pinned link, or None."""

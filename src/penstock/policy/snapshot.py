@@ -10,6 +10,7 @@ A template is a whole HTTP response in which some places wait for the request's 
 
 import json
 import mmap
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,26 @@ class MappedFile:
     path: Path
     array: np.ndarray[Any, np.dtype[np.uint8]]
     address: int
+    descriptor: int
+    """Of the file itself, whatever stands under its name meanwhile; for another process to map."""
     _map: mmap.mmap
     _region: int | None
 
     @classmethod
-    def open(cls, path: Path, magic: int, version: int, size_at: int, cure: str) -> "MappedFile":
-        """Map `path`. Raises SnapshotError when it is absent, damaged or of another version."""
+    def open(
+        cls, path: Path, magic: int, version: int, size_at: int, cure: str, descriptor: int | None = None
+    ) -> "MappedFile":
+        """Map `path`, or the file that was opened as `descriptor`, which is this object's from here on.
+
+        Raises SnapshotError when it is absent, damaged or of another version.
+        """
         try:
-            with path.open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+            if descriptor is None:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            mapped = mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
         except (OSError, ValueError) as error:
+            if descriptor is not None:
+                os.close(descriptor)
             raise SnapshotError(
                 f"{path}: {error.strerror if isinstance(error, OSError) else 'is empty'}: {cure}"
             ) from None
@@ -81,9 +92,10 @@ class MappedFile:
         if words is None or words[0] != magic or words[1] != version or words[size_at // 8] != len(array):
             del array, words
             mapped.close()
+            os.close(descriptor)
             raise SnapshotError(f"{path}: damaged or of another version: {cure}")
         address = int(array.ctypes.data)
-        return cls(path, array, address, mapped, allow(address, address + len(array)) if CHECKED else None)
+        return cls(path, array, address, descriptor, mapped, allow(address, address + len(array)) if CHECKED else None)
 
     def word(self, offset: int) -> int:
         """The int64 at an offset."""
@@ -100,6 +112,7 @@ class MappedFile:
             forbid(self._region)
         self.array = np.empty(0, np.uint8)
         self._map.close()
+        os.close(self.descriptor)
 
 
 class Snapshot:
@@ -120,12 +133,17 @@ class Snapshot:
         self.service_names: list[str] = metadata["services"]
 
     @classmethod
-    def open(cls, path: Path) -> "Snapshot":
-        """Map a snapshot and the names database it was made for. Raises SnapshotError when either cannot be used."""
-        policy = MappedFile.open(path, layout.MAGIC, layout.VERSION, layout.SNAPSHOT_BYTES, "build the snapshot again")
+    def open(cls, path: Path, descriptors: tuple[int | None, int | None] = (None, None)) -> "Snapshot":
+        """Map a snapshot and the names database it was made for; or what was opened before, which is then this object's.
+
+        Raises SnapshotError when either cannot be used.
+        """
+        policy = MappedFile.open(
+            path, layout.MAGIC, layout.VERSION, layout.SNAPSHOT_BYTES, "build the snapshot again", descriptors[0]
+        )
         metadata = policy.read_metadata(layout.METADATA_OFF, layout.METADATA_BYTES)
         try:
-            database = open_names(Path(metadata["names"]))
+            database = open_names(Path(metadata["names"]), descriptors[1])
         except SnapshotError:
             policy.close()
             raise
@@ -134,6 +152,11 @@ class Snapshot:
             database.close()
             raise SnapshotError(f"{path}: {metadata['names']} was built again since: build the snapshot again")
         return cls(policy, database)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Of the snapshot and of its names database: all that another process needs to map the same."""
+        return self._policy.descriptor, self._database.descriptor
 
     @property
     def names_metadata(self) -> Any:
@@ -190,6 +213,6 @@ class Snapshot:
         self._database.close()
 
 
-def open_names(path: Path) -> MappedFile:
+def open_names(path: Path, descriptor: int | None = None) -> MappedFile:
     """Map a names database. Raises SnapshotError."""
-    return MappedFile.open(path, names.MAGIC, names.VERSION, names.FILE_BYTES, "run `penstock lists build`")
+    return MappedFile.open(path, names.MAGIC, names.VERSION, names.FILE_BYTES, "run `penstock lists build`", descriptor)
