@@ -2,7 +2,9 @@
 
 import ctypes
 import fcntl
+import os
 import socket
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -102,6 +104,32 @@ def _owned_programs(pins: Pins) -> set[int]:
     return owned
 
 
+def _who_may_write(path: Path) -> str:
+    """Who besides root and us may change a file, or put another one under its name; empty for nobody."""
+    for part in (path, path.absolute().parent):
+        status = part.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            return f"user {status.st_uid} owns {part}"
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            return f"everybody may write {part}"
+        if status.st_mode & stat.S_IWGRP and status.st_gid and not status.st_mode & stat.S_ISVTX:
+            return f"group {status.st_gid} may write {part}"
+    return ""
+
+
+def _check_configuration(path: Path) -> Iterator[Finding]:
+    try:
+        load_configuration(path)
+    except PenstockError as error:
+        yield Finding("configuration", str(error), "mend the lines named")
+        return
+    yield Finding(f"configuration {path}")
+    writer = _who_may_write(path)
+    # It names files that root writes (the log, the database) and one that subscribers see (the page).
+    cure = f"chown root and chmod go-w {path} and its directory"
+    yield Finding("configuration for root alone to write", writer, cure)
+
+
 def find_problems(pair: Pair, configuration_path: Path | None) -> Iterator[Finding]:
     """Everything that is looked at, in order. Raises LineError when an interface is not there."""
     yield from _check_system()
@@ -122,11 +150,7 @@ def find_problems(pair: Pair, configuration_path: Path | None) -> Iterator[Findi
     else:
         yield Finding("equal MTUs")
     if configuration_path is not None:
-        try:
-            load_configuration(configuration_path)
-            yield Finding(f"configuration {configuration_path}")
-        except PenstockError as error:
-            yield Finding("configuration", str(error), "mend the lines named")
+        yield from _check_configuration(configuration_path)
 
 
 def print_findings(pair: Pair, configuration_path: Path | None) -> int:
