@@ -6,8 +6,9 @@ Same ID, opcode, RD and CD, the questions' own bytes (resolvers compare their ca
 only to who sent one; its COOKIE comes back as it was sent, because a client drops an answer without the cookie that it
 waits for (RFC 7873 5.3), and whose server we are not we do not know a better one.
 
-Never longer than the client takes. What does not fit goes in this order: the error's text, the SOA, the records (TC set),
-the OPT, the questions. One question of any name always fits into 512 bytes, with its OPT.
+Never longer than the client takes. What does not fit goes in this order: the error's text, the SOA, the addresses of an
+alias but for one of each family, the records (TC set), the OPT, the questions. One question of any name always fits into
+512 bytes, with its OPT.
 
 Knows the form of answers. Refuses to know why: code, text, addresses and RCODE are the plan's. Only one rule is kept here
 against the plan: who asked for structured errors is not told Forged Answer (structured-dns-error-22 5.2), so that a
@@ -98,7 +99,7 @@ CONTACT_BYTES = len(CONTACT)
 CONTACT_WORDS = tuple(int.from_bytes(CONTACT[at : at + 4]) for at in range(0, CONTACT_BYTES, 4))
 SOA_DATA_BYTES = POINTER_BYTES + CONTACT_BYTES + 20
 
-FULL, NO_TEXT, NO_SOA, NO_RECORDS, NO_OPT, NO_QUESTIONS = 0, 1, 2, 3, 4, 5  # how much is left out
+FULL, NO_TEXT, NO_SOA, ONE_ADDRESS, NO_RECORDS, NO_OPT, NO_QUESTIONS = range(7)  # how much is left out
 
 
 @shared
@@ -114,26 +115,27 @@ def _has_cname(question, plan):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _find_addresses(question, plan, kind):  # type: ignore[no-untyped-def]
+def _find_addresses(question, plan, kind, level):  # type: ignore[no-untyped-def]
     """How many records of this type, A or AAAA, answer the question. Returns: TARGETS_LIMIT at most."""
     asked = u64(question + QTYPE) == kind or u64(question + QTYPE) == ANY
     if not asked or u64(plan + RCODE) != NOERROR or not _is_internet(question):
         return 0
     if u64(plan + PLAN_CNAME) != 0:
-        return min(u64(plan + (TARGET4_COUNT if kind == A else TARGET6_COUNT)), TARGETS_LIMIT)
+        most = TARGETS_LIMIT if level < ONE_ADDRESS else 1
+        return min(u64(plan + (TARGET4_COUNT if kind == A else TARGET6_COUNT)), most)
     return 1 if u64(plan + (ADDRESS4 if kind == A else ADDRESS6)) != 0 else 0
 
 
 @shared
-def _find_records_bytes(state, plan):  # type: ignore[no-untyped-def]
+def _find_records_bytes(state, plan, level):  # type: ignore[no-untyped-def]
     """The size of the answer section. Reads: state, plan. Bounds: QUESTIONS_LIMIT."""
     size = 0
     for number in range(u64(state + QUESTION_COUNT)):
         question = state + QUESTIONS + number * QUESTION_BYTES
         if _has_cname(question, plan):
             size += RECORD_BYTES + u64(plan + PLAN_CNAME_BYTES)
-        size += (RECORD_BYTES + 4) * _find_addresses(question, plan, A)
-        size += (RECORD_BYTES + 16) * _find_addresses(question, plan, AAAA)
+        size += (RECORD_BYTES + 4) * _find_addresses(question, plan, A, level)
+        size += (RECORD_BYTES + 16) * _find_addresses(question, plan, AAAA, level)
     return size
 
 
@@ -172,7 +174,7 @@ def _find_opt_bytes(state, plan, level):  # type: ignore[no-untyped-def]
 @shared
 def _find_level(room, state, plan):  # type: ignore[no-untyped-def]
     """How much has to be left out for the answer to fit. Returns: FULL to NO_QUESTIONS. Bounds: as many turns."""
-    records = _find_records_bytes(state, plan)
+    records = _find_records_bytes(state, plan, FULL)
     soa = RECORD_BYTES + SOA_DATA_BYTES if records == 0 and u64(plan + NEGATIVE_SOA) != 0 else 0
     fixed = HEADER_BYTES + _find_questions_bytes(state)
     for level in range(NO_QUESTIONS):
@@ -180,7 +182,7 @@ def _find_level(room, state, plan):  # type: ignore[no-untyped-def]
         if level < NO_SOA:
             size += soa
         if level < NO_RECORDS:
-            size += records
+            size += records if level < ONE_ADDRESS else _find_records_bytes(state, plan, level)
         if size <= room:
             return level
     return NO_QUESTIONS
@@ -254,7 +256,7 @@ def _write_addresses(at, owner_off, kind, plan, source, count):  # type: ignore[
 
 
 @shared
-def _write_records(out, at, state, plan):  # type: ignore[no-untyped-def]
+def _write_records(out, at, state, plan, level):  # type: ignore[no-untyped-def]
     """Write the answer section, and its count into the header. Returns: the place behind.
 
     Bounds: QUESTIONS_LIMIT questions with one CNAME and TARGETS_LIMIT addresses of each family.
@@ -272,7 +274,7 @@ def _write_records(out, at, state, plan):  # type: ignore[no-untyped-def]
             at += u64(plan + PLAN_CNAME_BYTES)
             source4, source6 = u64(plan + TARGET4_AT), u64(plan + TARGET6_AT)
             records += 1
-        count4, count6 = _find_addresses(question, plan, A), _find_addresses(question, plan, AAAA)
+        count4, count6 = _find_addresses(question, plan, A, level), _find_addresses(question, plan, AAAA, level)
         at = _write_addresses(at, alias_off, A, plan, source4, count4)
         at = _write_addresses(at, alias_off, AAAA, plan, source6, count6)
         records += count4 + count6
@@ -356,7 +358,7 @@ def write_answer(out, room, p, state, plan):  # type: ignore[no-untyped-def]
     putbe16(out + QDCOUNT_OFF, u64(state + QUESTION_COUNT))
     at = _write_questions(out + HEADER_BYTES, p, state)
     if level < NO_RECORDS:
-        at = _write_records(out, at, state, plan)
+        at = _write_records(out, at, state, plan, level)
     if level < NO_SOA and u64(plan + NEGATIVE_SOA) != 0 and be16(out + ANCOUNT_OFF) == 0:
         at = _write_soa(out, at, plan)
     if level < NO_OPT and u64(state + OPT_OFF) != 0:

@@ -68,6 +68,7 @@ from penstock.request.status import BAD, COMPLETE
 DNS_PORT = 53
 NO_QUESTION = -1
 MESSAGES_LIMIT = 16  # of a stream, answered at once
+DATAGRAM_FACTOR = 4  # the most by which an answer is longer than its query: nobody knows who sent a datagram
 
 
 @shared
@@ -289,7 +290,7 @@ def read_stream(w, u, record, p, end):  # type: ignore[no-untyped-def]
 @shared
 def take_query(w, u, p, end):  # type: ignore[no-untyped-def]
     """A datagram to a DNS server. Returns: a path reason; NOT_A_REQUEST when it asks for nothing."""
-    outcome = read_message(w, u, p, end, u64(w + W_ANSWER), ANSWER_BYTES, 0)
+    outcome = read_message(w, u, p, end, u64(w + W_ANSWER), min(ANSWER_BYTES, (end - p) * DATAGRAM_FACTOR), 0)
     reason, size = outcome >> 32, outcome & 0xFFFFFFFF
     if size:
         _tell_refused(w, u, 0)

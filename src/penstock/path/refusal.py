@@ -47,7 +47,7 @@ from penstock.path.layout import (
     W_SNAPSHOT,
 )
 from penstock.path.queries import is_silent
-from penstock.path.send import send_frame, vlan_tag_of
+from penstock.path.send import answer_frame, vlan_tag_of
 from penstock.path.units import TOLD
 from penstock.policy.actions import BLOCK
 from penstock.policy.judge import OUT_CATEGORY, OUT_WOULD
@@ -96,7 +96,7 @@ def send_reset(w, u, to_server, seq, ack):  # type: ignore[no-untyped-def]
     size = write_reset(
         frame, packet, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), reverse, seq, ack
     )
-    return send_frame(w, frame, size, to_server)
+    return answer_frame(w, u, frame, size, to_server)
 
 
 @shared
@@ -145,7 +145,7 @@ def send_answer(w, u, record):  # type: ignore[no-untyped-def]
         )  # fmt: skip
         if length == 0:
             break
-        send_frame(w, frame, length, 0)
+        answer_frame(w, u, frame, length, 0)
         offset += step
         if offset >= size:
             break
@@ -249,7 +249,7 @@ def serve_refused_client(w, u, record):  # type: ignore[no-untyped-def]
             u32(record + t.FLOW_ANSWER_END), judged_end, ACK, WINDOW,
             stamps & 0xFFFFFFFF, stamps >> 32 & 0xFFFFFFFF, u + UP_HEAD, 0,
         )  # fmt: skip
-        send_frame(w, frame, size, 0)
+        answer_frame(w, u, frame, size, 0)
     return r.REFUSED_CLIENT
 
 

@@ -11,7 +11,9 @@ from numba import types
 from penstock.answer.udp import write_datagram
 from penstock.compile.memory import INT, be16, move, put8, put16, put32, put64, putbe16, shared, u8, u32, u64
 from penstock.kernel.tables import (
+    FLOW_CLIENT,
     FLOW_PROTOCOL,
+    FLOW_SERVER,
     UP_GSO_SIZE,
     UP_HEAD,
     UP_IS_IPV6,
@@ -27,7 +29,7 @@ from penstock.kernel.tables import (
 )
 from penstock.path.layout import NO_WIRE_CLIENT, W_CAPTURE, W_CLIENT_FD, W_FRAME, W_MESSAGE, W_SERVER_FD
 from penstock.wire.checksum import BARE, TCP_CHECK_OFF, UDP_CHECK_OFF, update16, verify_tcp, verify_udp
-from penstock.wire.headers import PROTOCOL_UDP, URG
+from penstock.wire.headers import MAPPED_PREFIX, PROTOCOL_UDP, URG
 
 _sendmsg = types.ExternalFunction("sendmsg", INT(types.intc, INT, types.intc))
 
@@ -178,10 +180,36 @@ def send_frame(w, frame, size, to_server):  # type: ignore[no-untyped-def]
 
 
 @shared
+def is_one_host(address):  # type: ignore[no-untyped-def]
+    """Can it be the address of one host on a network? Reads: 16 bytes, as flow keys have them.
+
+    Source: RFC 1122 3.2.1.3, RFC 4291 2.5.2, 2.5.3, 2.7; 240.0.0.0/4 is nobody's.
+    """
+    if u64(address):
+        return u8(address) != 0xFF
+    first = u8(address + 12)
+    return u32(address + 8) == MAPPED_PREFIX and first != 0 and first != 127 and first < 224
+
+
+@shared
+def may_answer(u):  # type: ignore[no-untyped-def]
+    """May the packet at hand be answered in its server's name? Not where an answer would reach many, or go in a circle."""
+    client, server = u + UP_KEY + FLOW_CLIENT, u + UP_KEY + FLOW_SERVER
+    is_circle = u64(client) == u64(server) and u64(client + 8) == u64(server + 8)
+    return is_one_host(client) and is_one_host(server) and not is_circle
+
+
+@shared
+def answer_frame(w, u, frame, size, to_server):  # type: ignore[no-untyped-def]
+    """Send a frame that answers the packet at hand, or resets its server. Returns: 1; 0 when it was not sent."""
+    return send_frame(w, frame, size, to_server) if may_answer(u) else 0
+
+
+@shared
 def send_payload(w, u, payload, size):  # type: ignore[no-untyped-def]
     """Send a datagram that we author to the client of the packet at hand. Returns: 1; 0 when the wire did not take it."""
     frame = u64(w + W_FRAME)
     length = write_datagram(
         frame, u + UP_HEAD, u32(u + UP_L3), u32(u + UP_L4), u32(u + UP_IS_IPV6), vlan_tag_of(u), 1, payload, size
     )
-    return send_frame(w, frame, length, 0)
+    return answer_frame(w, u, frame, length, 0)
