@@ -110,14 +110,17 @@ def _who_may_write(path: Path) -> str:
         status = part.stat()
         if status.st_uid not in (0, os.geteuid()):
             return f"user {status.st_uid} owns {part}"
-        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+            continue  # as /tmp: nobody can replace another's file there
+        if status.st_mode & stat.S_IWOTH:
             return f"everybody may write {part}"
-        if status.st_mode & stat.S_IWGRP and status.st_gid and not status.st_mode & stat.S_ISVTX:
+        if status.st_mode & stat.S_IWGRP and status.st_gid:
             return f"group {status.st_gid} may write {part}"
     return ""
 
 
-def _check_configuration(path: Path) -> Iterator[Finding]:
+def check_configuration(path: Path) -> Iterator[Finding]:
+    """Is it right, and root's alone to write?"""
     try:
         load_configuration(path)
     except PenstockError as error:
@@ -150,7 +153,7 @@ def find_problems(pair: Pair, configuration_path: Path | None) -> Iterator[Findi
     else:
         yield Finding("equal MTUs")
     if configuration_path is not None:
-        yield from _check_configuration(configuration_path)
+        yield from check_configuration(configuration_path)
 
 
 def print_findings(pair: Pair, configuration_path: Path | None) -> int:

@@ -1,5 +1,6 @@
 """The log of events where its disk is full."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,17 @@ def test_lines_are_added(tmp_path: Path) -> None:
         with LogFile(str(path)) as sink:
             EventLog(sink).write({"host": host})
     assert path.read_text() == '{"host": "a.test"}\n{"host": "b.test"}\n'
+
+
+def test_a_new_log_is_for_root_and_its_group(tmp_path: Path) -> None:
+    """Who asked for what is in it. A log that is there keeps the mode that somebody gave it."""
+    path = tmp_path / "events"
+    before = os.umask(0)
+    try:
+        with LogFile(str(path)):
+            assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o644)
+        with LogFile(str(path)):
+            assert path.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)

@@ -1,6 +1,7 @@
 """A file appears whole or not at all, whatever ends the writer."""
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.control import whole_file
-from penstock.control.whole_file import write_whole
+from penstock.control.whole_file import seal_file, write_whole
 
 SOURCE = str(Path(whole_file.__file__).parents[2])
 
@@ -85,3 +86,21 @@ def test_a_reader_keeps_the_file_that_it_opened(tmp_path: Path) -> None:
     with path.open("rb") as reader:
         write_whole(path, [b"new"])
         assert reader.read() == b"old"
+
+
+def test_a_sealed_file_is_read_and_never_written() -> None:
+    number = seal_file("test", [b"12345678", memoryview(b"abc"), b""])
+    try:
+        with mmap.mmap(number, 0, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+            assert mapped[:] == b"12345678abc"
+        assert os.readlink(f"/proc/self/fd/{number}").endswith("test (deleted)")
+        for change in (lambda: os.write(number, b"x"), lambda: os.ftruncate(number, 0)):
+            with pytest.raises(OSError, match=r"Bad file descriptor|Invalid argument"):
+                change()
+        again = os.open(f"/proc/self/fd/{number}", os.O_RDWR)
+        for change in (lambda: os.write(again, b"x"), lambda: os.ftruncate(again, 0), lambda: os.ftruncate(again, 99)):
+            with pytest.raises(PermissionError):
+                change()
+        os.close(again)
+    finally:
+        os.close(number)
