@@ -18,8 +18,8 @@ from penstock.line.privileges import PrivilegeError
 FREE: dict[str, tuple[int, int | None]] = {
     # files that are open already, descriptors that are handed over
     "read": (0, 63), "write": (1, 64), "writev": (20, 66), "close": (3, 57), "lseek": (8, 62), "fcntl": (72, 25),
-    "fstat": (5, 80), "newfstatat": (262, 79), "recvmsg": (47, 212), "sendmsg": (46, 211), "poll": (7, None),
-    "ppoll": (271, 73),
+    "fstat": (5, 80), "newfstatat": (262, 79), "recvmsg": (47, 212), "sendmsg": (46, 211), "getsockname": (51, 204),
+    "getpeername": (52, 205), "poll": (7, None), "ppoll": (271, 73),
     # memory and locks
     "munmap": (11, 215), "mremap": (25, 216), "brk": (12, 214), "madvise": (28, 233), "futex": (202, 98),
     "set_robust_list": (273, 99), "rseq": (334, 293),

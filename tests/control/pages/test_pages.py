@@ -122,6 +122,10 @@ def test_a_template_of_the_operators_own(tmp_path: Path) -> None:
     [
         ("{{ nothing }}", r"page\.html: page\.template: 'nothing' is undefined"),
         ("a\n{% if %}", r"page\.html:2: page\.template: "),
+        (
+            "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+            r"page\.html: page\.template: access to attribute '__class__'",
+        ),
         ("x" * RESPONSE_LIMIT_BYTES, r"a response of 4,\d+ bytes; expected at most 4,096"),
         ("{{ reference }}" * 5, r"more than 4 places"),
     ],

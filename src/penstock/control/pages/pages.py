@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from penstock.control.configuration import Configuration, Service
 from penstock.errors import PenstockError
@@ -45,7 +46,8 @@ def render_page(configuration: Configuration, title: str, reason: str, category:
     """The block page as HTML. `category` and `service` are empty where no category explains the refusal."""
     page = configuration.page
     source = page.template or TEMPLATE
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    # Who designs the page need not be somebody who may run code as root.
+    environment = ImmutableSandboxedEnvironment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     try:
         text = environment.from_string(source.read_text("utf-8")).render(
             title=title,
