@@ -1,11 +1,13 @@
 """Link-loss pass-through: rules that hold for every course of events, then two boxes in a row, then examples."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.line.pass_through import SIDES, Order, PassThrough, Sight, other_side
+from penstock.line.inline import SIDES
+from penstock.line.pass_through import Order, PassThrough, Sight, other_side
 
 HOLD_DOWN, CARRIER_WAIT = 50, 80
 NEGOTIATION = CARRIER_WAIT - 10  # the longest that a wire takes to have a carrier once both its ends are up
@@ -55,8 +57,8 @@ def test_one_side_at_most_is_held_and_none_flaps(course: list[tuple[int, Sight, 
         if box.machine.held != held:
             clear = None
     downs = [at for at, order in box.orders if not order.up]
-    assert all(later - earlier >= HOLD_DOWN for earlier, later in zip(downs, downs[1:], strict=False))
-    for (_, first), (_, second) in zip(box.orders, box.orders[1:], strict=False):
+    assert all(later - earlier >= HOLD_DOWN for earlier, later in pairwise(downs))
+    for (_, first), (_, second) in pairwise(box.orders):
         assert first.up != second.up
         assert second.side == first.side or second.up is False
 

@@ -132,7 +132,7 @@ def find_changes(before: Link | None, after: Link | None) -> list[str]:
         found.append(UP_AGAIN)
     elif before.has_carrier and (not after.has_carrier or after.losses != before.losses):
         found.append(CARRIER_LOST)
-    if after.has_carrier and after.is_up and (CARRIER_LOST in found or before.is_up and not before.has_carrier):
+    if after.has_carrier and after.is_up and (CARRIER_LOST in found or (before.is_up and not before.has_carrier)):
         found.append(CARRIER_BACK)
     if before.mtu != after.mtu:
         found.append(MTU)

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-SIDES = ("ingress", "egress")
+from penstock.line.inline import SIDES
 
 
 class Sight(Enum):
