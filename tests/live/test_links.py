@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.demo.box import GOOD, run_penstock
+from penstock.demo.box import GOOD, lay_cable, run_penstock
 from penstock.demo.namespaces import configure_links
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import (
@@ -24,6 +24,9 @@ from penstock.demo.topology import (
     Place,
     Subscriber,
 )
+from penstock.kernel import bpf, tables
+from penstock.line.inline import Control
+from penstock.line.pins import Pins, find_root
 from tests.live.clients import Conversation, Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.test_failure import find_children, kill
@@ -114,13 +117,14 @@ def delete_side(line: Line, side: str) -> str:
     return re.findall(r"link/ether (\S+)", shown)[0]
 
 
-def make_side(line: Line, side: str, address: str) -> None:
+def make_side(line: Line, side: str, address: str, number: int | None = None) -> None:
     """The interface anew, with a neighbour that has the address it had: the other one remembers it. Nobody brings the
-    box's side up."""
+    box's side up. `number`: the interface's own."""
     place, end, interface, _, _ = ENDS[side]
     names = line.topology.names
     peer = f"name {end} address {address} netns {names[place]}"
-    configure_links(None, [f"link add {interface} netns {names['box']} type veth peer {peer}"])
+    own = f"index {number} {interface}" if number else interface
+    configure_links(None, [f"link add {own} netns {names['box']} type veth peer {peer}"])
     configure_links(names[place], [f"link set {end} up", *_configuration_of(side)])
 
 
@@ -132,6 +136,17 @@ def is_up(line: Line, interface: str) -> bool:
     """Administratively, in the box."""
     shown = line.topology.run("box", ["ip", "link", "show", "dev", interface]).stdout
     return "UP" in re.findall(r"<(.*?)>", shown)[0].split(",")
+
+
+def read_number(line: Line, interface: str) -> int:
+    return int(line.topology.run("box", ["ip", "link", "show", interface]).stdout.split(":")[0])
+
+
+def read_epoch(line: Line) -> int:
+    """The epoch in the control table: it changes when bytes may have passed unread."""
+    with line.topology.inside("box"):
+        tables.control.fd = bpf.open_pin(str(Pins(INGRESS, EGRESS, find_root()).tables / "control"))
+    return Control().word(tables.CONTROL_EPOCH)
 
 
 def status(line: Line) -> tuple[int, str]:
@@ -228,6 +243,7 @@ def test_big_tcp_is_told_and_promiscuous_mode_is_set_again(line: Line) -> None:
 @pytest.mark.parametrize("side", ["ingress", "egress"])
 def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
     log, workers, interface = Log(line), find_children(line.box.program.pid), ENDS[side][2]
+    epoch = read_epoch(line)
     with line.connect(HOME) as protected, line.connect(OFFICE) as free:
         assert is_answered(protected)
         assert is_answered(free)
@@ -246,10 +262,24 @@ def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
         assert is_answered(protected)
         assert is_answered(free)
     assert find_children(line.box.program.pid) == workers, "the packet process went on"
+    assert read_epoch(line) == epoch, "nothing passed unread"
     code, text = status(line)
     assert code == 0, text
     assert "steer both sides" in text
     assert "difference 0 of" in text
+
+
+def test_an_interface_is_made_again_unseen_and_somebody_lays_the_cable(line: Line) -> None:
+    """With the number that it had, while `run` stands still: only what hangs on it tells that it is another one."""
+    log, epoch, number = Log(line), read_epoch(line), read_number(line, INGRESS)
+    line.box.program.send_signal(signal.SIGSTOP)
+    make_side(line, "ingress", delete_side(line, "ingress"), number)
+    assert read_number(line, INGRESS) == number
+    lay_cable(line.topology)
+    line.box.program.send_signal(signal.SIGCONT)
+    log.wait("the line is laid again: judging")
+    wait_for("nobody is refused", lambda: is_page(line))
+    assert read_epoch(line) == epoch + 2, "what passed by the cable alone was unread"
 
 
 def test_the_packet_process_dies_while_an_interface_is_gone(line: Line) -> None:
