@@ -76,7 +76,7 @@ def _interface_text(pair: Path, side: str, name: str) -> str:
     with IPRoute() as route:
         link = read_link(route, name)
     if link is None:
-        return f"[red]{name} is gone: nothing crosses[/]"
+        return f"[red]{name} is gone[/]"
     if (pair / f"held_{side}").exists() and not link.is_up:
         return f"[red]{name} was taken down, because the other side is lost[/]"
     if not link.has_carrier:

@@ -248,10 +248,10 @@ def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
         assert is_answered(protected)
         assert is_answered(free)
         address = delete_side(line, side)
-        log.wait("the interface is gone: nothing crosses", side=side, interface=interface)
+        log.wait("the interface is gone", side=side, interface=interface)
         code, text = status(line)
         assert code == 1
-        assert f"{interface} is gone: nothing crosses" in text
+        assert f"{interface} is gone" in text
         found = read_metrics(line)
         assert (found[f'up{{side="{side}"}}'], found[f'mtu{{side="{side}"}}']) == (0, 0)
         make_side(line, side, address)
@@ -280,6 +280,30 @@ def test_an_interface_is_made_again_unseen_and_somebody_lays_the_cable(line: Lin
     log.wait("the line is laid again: judging")
     wait_for("nobody is refused", lambda: is_page(line))
     assert read_epoch(line) == epoch + 2, "what passed by the cable alone was unread"
+
+
+def test_an_interface_is_moved_away_and_brought_back(line: Line) -> None:
+    """Its programs and its number come along, but not the sockets that were bound to it."""
+    log, names = Log(line), line.topology.names
+    with line.connect(HOME) as conversation:
+        assert is_answered(conversation)
+        configure_links(names["box"], [f"link set {INGRESS} netns {names['server']}"])
+        log.wait("the interface is gone", side="ingress")
+        configure_links(names["server"], [f"link set {INGRESS} netns {names['box']}"])
+        log.wait("the line is laid again: judging")
+        wait_for("nobody is refused", lambda: is_page(line))
+        assert is_answered(conversation)
+
+
+def test_a_renamed_interface_is_missed_and_carries_on(line: Line) -> None:
+    log = Log(line)
+    set_box(line, f"{EGRESS} name other")
+    log.wait("the interface is gone", side="egress")
+    assert is_page(line)
+    set_box(line, f"other name {EGRESS}")
+    log.wait("the interface is there again", side="egress")
+    assert is_page(line)
+    assert "laid again" not in log.read()
 
 
 def test_the_packet_process_dies_while_an_interface_is_gone(line: Line) -> None:

@@ -47,7 +47,7 @@ FAILURES = (OSError, NetlinkError, PenstockError)
 log = structlog.get_logger()
 
 WORDS = {
-    links.GONE: ("error", "the interface is gone: nothing crosses"),
+    links.GONE: ("error", "the interface is gone"),
     links.RETURNED: ("info", "the interface is there again"),
     links.DOWN: ("warning", "the interface was taken down"),
     links.UP_AGAIN: ("info", "the interface is up"),

@@ -24,7 +24,6 @@ class Wires:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self._sockets = {side: _open_socket() for side in SIDES}
-        self._bound = dict.fromkeys(SIDES, 0)
         self.bind()
 
     @property
@@ -34,15 +33,14 @@ class Wires:
 
     @property
     def are_bound(self) -> bool:
-        """Are both bound to the interfaces that have the names now? Raises LineError when one is not there."""
-        return all(self._bound[side] == self.pair.ifindex(side) for side in SIDES)
+        """Are both bound to the interfaces that have the names now, as the kernel sees it?"""
+        return all(self._sockets[side].getsockname()[0] == self.pair.name(side) for side in SIDES)
 
     def bind(self) -> None:
         """Bind both to the interfaces that have the names now. Raises LineError, OSError when one is not there."""
         for side in SIDES:
-            ifindex = self.pair.ifindex(side)
-            self._sockets[side].bind((socket.if_indextoname(ifindex), 0))
-            self._bound[side] = ifindex
+            self.pair.ifindex(side)  # which says what is missing, and what there is
+            self._sockets[side].bind((self.pair.name(side), 0))
 
 
 def _open_socket() -> socket.socket:
