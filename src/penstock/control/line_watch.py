@@ -123,10 +123,10 @@ class LineWatch:
             self.links[side] = new
             for change in links.find_changes(old, new):
                 self._tell(side, change, old, new)
-        self._tell_faults()
         if all(self.links.values()) and not self._is_laid():
             self._lay()
             self.links = {side: read_link(route, self.pair.name(side)) for side in SIDES}
+        self._tell_faults()
         self._restore_promiscuous()
         self._failed, self._due_s = "", time.monotonic() + LOOK_S
 
@@ -144,14 +144,14 @@ class LineWatch:
         found = {fault for link in (ingress, egress) if link for fault in links.find_faults(link)}
         if ingress and egress:
             found |= set(links.find_pair_faults(ingress, egress))
-        for fault in sorted(found - self.faults):
-            log.warning(f"not as it must be: {fault.what}", problem=fault.problem, cure=fault.cure)
-        if ingress and egress:
-            for what in sorted({fault.what for fault in self.faults} - {fault.what for fault in found}):
-                log.info(f"as it must be again: {what}")
-        else:
-            found |= self.faults  # what cannot be looked at is not mended
+        before = self.faults
+        if not (ingress and egress):
+            found |= before  # what cannot be looked at is not mended
         self.faults = frozenset(found)
+        for fault in sorted(self.faults - before):
+            log.warning(f"not as it must be: {fault.what}", problem=fault.problem, cure=fault.cure)
+        for what in sorted({fault.what for fault in before} - {fault.what for fault in self.faults}):
+            log.info(f"as it must be again: {what}")
 
     # ---- the line -----------------------------------------------------------------------------------------------------
     def _is_laid(self) -> bool:
