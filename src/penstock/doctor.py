@@ -1,11 +1,7 @@
 """`penstock check`: what would break a box in line, found before it does, each with its cure."""
 
-import ctypes
-import fcntl
 import os
-import socket
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +14,9 @@ from penstock.compile.native import cache_directory
 from penstock.control.configuration import load_configuration
 from penstock.errors import PenstockError
 from penstock.kernel import bpf
-from penstock.line.inline import PROMISCUOUS, Pair, check_kernel
+from penstock.line.inline import SIDES, Pair, check_kernel
+from penstock.line.links import find_faults, find_pair_faults, parse_link
 from penstock.line.pins import Pins, find_root
-
-SIOCETHTOOL = 0x8946
-ETHTOOL_GFLAGS, FLAG_LRO = 0x25, 1 << 15
-GSO_LIMIT = 65536
 
 
 @dataclass(frozen=True)
@@ -37,19 +30,6 @@ class Finding:
     @property
     def is_good(self) -> bool:
         return not self.problem
-
-
-def _has_lro(name: str) -> bool:
-    """Large receive offload by ethtool's ioctl; a driver that does not answer has none."""
-    room = bytearray(struct.pack("<II", ETHTOOL_GFLAGS, 0))
-    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    request = struct.pack("16sQ16x", name.encode(), address)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            fcntl.ioctl(probe, SIOCETHTOOL, request)
-        except OSError:
-            return False
-    return bool(struct.unpack_from("<I", room, 4)[0] & FLAG_LRO)
 
 
 def _check_system() -> Iterator[Finding]:
@@ -71,15 +51,8 @@ def _check_system() -> Iterator[Finding]:
 def _check_interface(link: Any, name: str, addresses: list[str], owned: Callable[[], set[int]]) -> Iterator[Finding]:
     if link["flags"] & 1 == 0:
         yield Finding(f"{name} up", "it is down", f"ip link set {name} up")
-    if link["flags"] & PROMISCUOUS == 0:
-        yield Finding(f"{name} promiscuous", "it is not (`penstock run` sets it)", f"ip link set {name} promisc on")
-    if _has_lro(name):
-        yield Finding(f"{name} without LRO", "LRO merges packets beyond repair", f"ethtool -K {name} lro off")
-    for attribute in ("IFLA_GSO_MAX_SIZE", "IFLA_GSO_IPV4_MAX_SIZE", "IFLA_GRO_MAX_SIZE"):
-        size = link.get_attr(attribute) or 0
-        if size > GSO_LIMIT:
-            short = attribute.removeprefix("IFLA_").lower()
-            yield Finding(f"{name} without BIG TCP", f"{short} is {size}", f"ip link set {name} {short} {GSO_LIMIT}")
+    for fault in find_faults(parse_link(link)):
+        yield Finding(*fault)
     if addresses:
         yield Finding(
             f"{name} without addresses", f"it has {', '.join(addresses)}: the cable takes what is sent to them",
@@ -138,20 +111,17 @@ def find_problems(pair: Pair, configuration_path: Path | None) -> Iterator[Findi
     yield from _check_system()
     pins = Pins(pair.ingress, pair.egress, find_root(mount=False))
     with IPRoute() as route:
-        links = {side: route.get_links(pair.ifindex(side))[0] for side in ("ingress", "egress")}
+        links = {side: route.get_links(pair.ifindex(side))[0] for side in SIDES}
         for side, link in links.items():
             addresses = [
                 address.get_attr("IFA_ADDRESS")
                 for address in route.get_addr(index=link["index"])
                 if not str(address.get_attr("IFA_ADDRESS")).startswith("fe80:")
             ]
-            name = pair.ingress if side == "ingress" else pair.egress
+            name = pair.name(side)
             yield from _check_interface(link, name, addresses, lambda: _owned_programs(pins))
-    mtus = {side: link.get_attr("IFLA_MTU") for side, link in links.items()}
-    if len(set(mtus.values())) > 1:
-        yield Finding("equal MTUs", f"{mtus}: larger packets vanish", "ip link set IF mtu N on both sides")
-    else:
-        yield Finding("equal MTUs")
+    faults = [Finding(*fault) for fault in find_pair_faults(*(parse_link(links[side]) for side in SIDES))]
+    yield from faults or [Finding("equal MTUs")]
     if configuration_path is not None:
         yield from check_configuration(configuration_path)
 

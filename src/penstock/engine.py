@@ -24,7 +24,7 @@ from penstock.compile.native import kernel
 from penstock.errors import PenstockError
 from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel import bpf, tables
-from penstock.line.inline import Pair, RingMemory, open_wire
+from penstock.line.inline import RingMemory
 from penstock.line.pins import Pins
 from penstock.line.privileges import give_up_everything
 from penstock.line.system_calls import confine_process
@@ -48,9 +48,8 @@ class Engine:
     """The workers of one interface pair."""
 
     def __init__(self, standing: dict[str, Any]) -> None:
-        self.pair = Pair(standing["ingress"], standing["egress"])
         self.shared = SharedMemory(standing["workers"], standing["shared_fd"])
-        self.pins = Pins(self.pair.ingress, self.pair.egress, Path(standing["root"]))
+        self.pins = Pins(standing["ingress"], standing["egress"], Path(standing["root"]))
         tables.flows.entries = standing["capacity"] // tables.WAYS
         self.maps = {}
         for table in MAPPED:
@@ -62,7 +61,7 @@ class Engine:
         self.options = standing["options"]
         self.snapshot: Snapshot | None = None
         self.bindings = np.zeros(BINDINGS_BYTES, np.uint8)  # what one worker learns of a client, all know
-        self.wires = [open_wire(self.pair.ifindex(side)) for side in ("ingress", "egress")]
+        self.wire_fds = standing["wire_fds"]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
         self.threads: list[threading.Thread] = []
         self.compiled = kernel(serve)
@@ -89,8 +88,8 @@ class Engine:
         memory.set(layout.W_RING_FD, ring.fd)
         memory.set(layout.W_RING_MASK, tables.RING_BYTES - 1)
         memory.set(layout.W_PULSE, self._address("pulse") + number * tables.PULSE_BYTES)
-        memory.set(layout.W_CLIENT_FD, self.wires[0].fileno())
-        memory.set(layout.W_SERVER_FD, self.wires[1].fileno())
+        memory.set(layout.W_CLIENT_FD, self.wire_fds[0])
+        memory.set(layout.W_SERVER_FD, self.wire_fds[1])
         memory.set(layout.W_BUCKET_MASK, tables.flows.entries - 1)
         # A repeated answer shows the reference number of its first event, whoever sends it.
         key = int(self.maps["control"][tables.CONTROL_HASH_KEY : tables.CONTROL_HASH_KEY + 8].view(np.int64)[0])

@@ -28,6 +28,8 @@ from penstock.control.events import EventLog, EventReader, LogFile, decode_event
 from penstock.control.exceptions import Watch, pack_policies, tell_gone
 from penstock.control.health import read_health
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
+from penstock.control.line_watch import LineWatch
+from penstock.control.link_metrics import LinkCollector
 from penstock.control.lists.build import build_names
 from penstock.control.metrics import Readings, serve_metrics
 from penstock.control.safe_search import Addresses, find_targets
@@ -47,6 +49,7 @@ from penstock.line.inline import (
 )
 from penstock.line.pins import Pins, find_root
 from penstock.line.protection import pack_rights, set_budgets, set_protection
+from penstock.line.wires import Wires
 from penstock.path.layout import ALL_REQUESTS
 from penstock.path.memory import SharedMemory
 from penstock.policy.snapshot import Snapshot
@@ -118,6 +121,7 @@ class Run:
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
         self.pins = Pins(pair.ingress, pair.egress, find_root())
+        self.wires = Wires(pair)
         self.workers = worker_count(self.configuration.workers)
         self.shared = SharedMemory(self.workers)
         self.reader = EventReader(self.shared)
@@ -170,6 +174,8 @@ class Run:
             return
         if attach_steer(self.pair, self.pins) or is_new:
             self.control.renew()
+        self.line_watch = LineWatch(self.pair, self.pins, self.wires, self.configuration.line, self.control.renew)
+        self.line_watch.start()
         self._start_metrics()
         if self.control.is_on:
             log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
@@ -185,7 +191,7 @@ class Run:
             return
         host, _, port = self.configuration.metrics.listen.rpartition(":")
         try:
-            serve_metrics(host.strip("[]"), int(port), self.read_metrics)
+            serve_metrics(host.strip("[]"), int(port), self.read_metrics, LinkCollector(self.line_watch))
         except OSError as error:
             raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
@@ -214,6 +220,7 @@ class Run:
             "capacity": self.configuration.flows.capacity,
             "workers": self.workers,
             "shared_fd": self.shared.fd,
+            "wire_fds": self.wires.fds,
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
         orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -223,7 +230,7 @@ class Run:
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 text=True,
-                pass_fds=[self.shared.fd],
+                pass_fds=[self.shared.fd, *self.wires.fds],
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a thread of NumPy's would keep root's rights
             )
         return Process(program, orders, time.monotonic())
@@ -334,6 +341,7 @@ class Run:
         if changed:
             log.warning("these settings change at the next start only", settings=changed)
         self.configuration = configuration.model_copy(update=fixed)
+        self.line_watch.settings = configuration.line
         self._take_snapshot(snapshot)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
 
@@ -369,6 +377,8 @@ class Run:
     def _stop(self) -> None:
         """Leave the cable: `steer` goes, then the packet process."""
         notify_systemd("STOPPING=1")
+        if hasattr(self, "line_watch"):
+            self.line_watch.stop()
         detach_steer(self.pins)
         time.sleep(DRAIN_S)
         if hasattr(self, "process"):

@@ -1,8 +1,10 @@
 """`penstock status`, `off` and `on`: they read and write pinned tables, and need no running process."""
 
+import socket
 import time
 from pathlib import Path
 
+from pyroute2 import IPRoute
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +15,7 @@ from penstock.kernel import bpf, tables
 from penstock.kernel.declared import Map
 from penstock.kernel.reasons import REASONS, Verdict
 from penstock.line.inline import SIDES, Control
+from penstock.line.links import read_link
 from penstock.line.pins import find_pairs, find_root
 
 
@@ -62,6 +65,25 @@ def _link_text(pair: Path, kind: str) -> str:
     return "both sides" if len(live) == 2 else (f"{live[0]} only" if live else "none")
 
 
+def _find_names(pair: Path) -> tuple[str, str]:
+    """The two interfaces of a pair: where a name has a hyphen, the cut at which most of them are there."""
+    text, present = _name(pair), {name for _, name in socket.if_nameindex()}
+    cuts = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "-"]
+    return max(cuts, key=lambda names: len(present.intersection(names)))
+
+
+def _interface_text(pair: Path, side: str, name: str) -> str:
+    with IPRoute() as route:
+        link = read_link(route, name)
+    if link is None:
+        return f"[red]{name} is gone[/]"
+    if (pair / f"held_{side}").exists() and not link.is_up:
+        return f"[red]{name} was taken down, because the other side is lost[/]"
+    if not link.has_carrier:
+        return f"[red]{name} {'has no carrier' if link.is_up else 'is down'}: nothing crosses[/]"
+    return f"{name} up, MTU {link.mtu:,}"
+
+
 def _map_pinned(pair: Path, table: Map) -> memoryview | None:
     try:
         table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
@@ -90,6 +112,9 @@ def print_status(ingress: str | None) -> int:
         control, pulse = _open_control(pair), _map_pinned(pair, tables.pulse)
         counters = _map_pinned(pair, tables.counters)
         table = Table(title=_name(pair), show_header=False, title_justify="left")
+        for side, name in zip(SIDES, _find_names(pair), strict=True):
+            table.add_row(side, text := _interface_text(pair, side, name))
+            healthy &= "[red]" not in text
         table.add_row("cable", _link_text(pair, "cable"))
         table.add_row("steer", _link_text(pair, "steer"))
         if control is None or pulse is None or counters is None:

@@ -185,6 +185,14 @@ class Metrics(Model):
     listen: Annotated[str, PlainValidator(parse_listen)] | None = "127.0.0.1:9464"
 
 
+class Line(Model):
+    """What the two interfaces have to do with each other."""
+
+    link_loss: Literal["ignore", "pass"] = "ignore"
+    hold_down_s: Annotated[Count, Field(ge=0, le=3600)] = 5
+    carrier_wait_s: Annotated[Count, Field(ge=1, le=600)] = 15
+
+
 class Flows(Model):
     """The flow table."""
 
@@ -208,6 +216,7 @@ class Configuration(Model):
     page: Page = Page()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    line: Line = Line()
     flows: Flows = Flows()
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
 

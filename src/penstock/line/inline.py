@@ -1,7 +1,7 @@
 """In line between two interfaces: the tables, the cable, `steer`, and what the packet process needs of them.
 
-The control process attaches; the packet process maps (`RingMemory`, `open_wire`). Links and tables are pinned, so that
-both may die at any moment without the packets noticing.
+The control process attaches; the packet process maps (`RingMemory`). Links and tables are pinned, so that both may die at
+any moment without the packets noticing.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.declared import Map
+from penstock.line.links import PROMISCUOUS
 from penstock.line.pins import Pins
 
 SIDES = ("ingress", "egress")
@@ -36,9 +37,6 @@ TABLES = (
     tables.handshakes,
     tables.health,
 )
-PROMISCUOUS = 0x100  # IFF_PROMISC
-SOL_PACKET, PACKET_VNET_HDR = 263, 15
-SEND_BUFFER_BYTES = 1 << 23
 
 
 class LineError(PenstockError):
@@ -52,9 +50,13 @@ class Pair:
     ingress: str
     egress: str
 
+    def name(self, side: str) -> str:
+        """The name of one side's interface."""
+        return self.ingress if side == "ingress" else self.egress
+
     def ifindex(self, side: str) -> int:
         """The number of one side's interface. Raises LineError."""
-        name = self.ingress if side == "ingress" else self.egress
+        name = self.name(side)
         try:
             return socket.if_nametoindex(name)
         except OSError:
@@ -79,6 +81,17 @@ def _is_live(link: int, ifindex: int) -> bool:
     return bpf.link_ifindex(link) == ifindex
 
 
+def is_attached(pair: Pair, pins: Pins, kind: str, side: str) -> bool:
+    """Does this side's `cable` or `steer` hang on the interface that has the name now?"""
+    link = pins.open(f"{kind}_{side}")
+    if link is None:
+        return False
+    try:
+        return _is_live(link, pair.ifindex(side))
+    finally:
+        os.close(link)
+
+
 def _attach(pins: Pins, name: str, program: int, ifindex: int, first: bool) -> None:
     """Attach a program under a pinned link, or put it behind the link that is there."""
     link = pins.open(name)
@@ -94,15 +107,19 @@ def _attach(pins: Pins, name: str, program: int, ifindex: int, first: bool) -> N
     os.close(link)
 
 
-def _set_promiscuous(ifindex: int, on: bool) -> None:
-    """An interface in line takes frames for everybody, and is up."""
+def set_up(ifindex: int, up: bool) -> None:
+    """Bring an interface up or take it down."""
+    with IPRoute() as route:
+        route.link("set", index=ifindex, state="up" if up else "down")
+
+
+def set_promiscuous(ifindex: int, on: bool) -> None:
+    """An interface in line takes frames for everybody."""
     with IPRoute() as route:
         link = route.get_links(ifindex)[0]
         flags = link["flags"]
         wanted = flags | PROMISCUOUS if on else flags & ~PROMISCUOUS
         route.link("set", index=ifindex, flags=wanted, change=PROMISCUOUS)
-        if on:
-            route.link("set", index=ifindex, state="up")
 
 
 def _silence(name: str, silent: bool) -> None:
@@ -114,14 +131,18 @@ def _silence(name: str, silent: bool) -> None:
         (settings / name / "disable_ipv6").write_text(value)
 
 
-def raise_cable(pair: Pair, pins: Pins) -> None:
-    """Lay the cable: whatever comes in on one side leaves on the other."""
+def raise_cable(pair: Pair, pins: Pins, held: str | None = None) -> None:
+    """Lay the cable: whatever comes in on one side leaves on the other. Both sides come up, but for one that is held down
+    because the other has no carrier."""
     check_kernel()
     pins.make()
-    for side, name in zip(SIDES, (pair.ingress, pair.egress), strict=True):
+    for side in SIDES:
         program = bpf.load_instructions("cable", cable_instructions(pair.peer(side)))
-        _silence(name, True)
-        _set_promiscuous(pair.ifindex(side), True)
+        _silence(pair.name(side), True)
+        set_promiscuous(pair.ifindex(side), True)
+        if side != held:
+            set_up(pair.ifindex(side), True)
+            mark_held(pins, side, False)
         _attach(pins, f"cable_{side}", program, pair.ifindex(side), False)
         os.close(program)
 
@@ -134,10 +155,19 @@ def lower_cable(pair: Pair, pins: Pins) -> bool:
         for kind in ("steer", "cable"):
             pins.remove(f"{kind}_{side}")
         with contextlib.suppress(LineError, IndexError):
-            _set_promiscuous(pair.ifindex(side), False)
-            _silence(pair.ingress if side == "ingress" else pair.egress, False)
+            set_promiscuous(pair.ifindex(side), False)
+            _silence(pair.name(side), False)
     pins.remove_all()
     return True
+
+
+def mark_held(pins: Pins, side: str, held: bool) -> None:
+    """Leave word for `penstock status` that a side is down because the other has no carrier."""
+    if held:
+        with contextlib.suppress(FileExistsError):
+            bpf.pin(tables.control.fd, str(pins.directory / f"held_{side}"))  # the name is what counts
+    else:
+        pins.remove(f"held_{side}")
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------------
@@ -253,9 +283,7 @@ def attach_steer(pair: Pair, pins: Pins) -> bool:
             "hash_key": key,
         }
         fd = bpf.load_program(program, constants)
-        link = pins.open(f"steer_{side}")
-        if link is None or not _is_live(link, pair.ifindex(side)):
-            was_absent = True
+        was_absent |= not is_attached(pair, pins, "steer", side)
         _attach(pins, f"steer_{side}", fd, pair.ifindex(side), True)
         os.close(fd)
     return was_absent
@@ -299,14 +327,3 @@ class RingMemory:
             raise LineError(f"the ring buffer cannot be mapped: {os.strerror(ctypes.get_errno())}")
         self.address: int = base
         self.fd = fd
-
-
-def open_wire(ifindex: int) -> socket.socket:
-    """A packet socket that sends on one interface and receives nothing; each frame behind a virtio-net header."""
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    wire.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-    with contextlib.suppress(OSError):
-        wire.setsockopt(socket.SOL_SOCKET, 32, SEND_BUFFER_BYTES)
-    name = socket.if_indextoname(ifindex)
-    wire.bind((name, 0))
-    return wire
