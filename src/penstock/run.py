@@ -27,6 +27,7 @@ from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns, stamp_now
 from penstock.control.exceptions import Watch, pack_policies, tell_gone
 from penstock.control.guard import Guard, GuardError
+from penstock.control.guard_report import GuardCollector
 from penstock.control.health import read_health
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.lists.build import build_names
@@ -160,6 +161,7 @@ class Run:
         self.process = self._start_process()  # it imports and maps while the snapshot is made
         self.targets = find_targets(self.configuration)
         self.snapshot = self._build_snapshot(self.configuration, self.names.path)
+        self._note_snapshot()
         self.process.give(self.snapshot)
         self.control = Control()
         self.counters = bpf.map_memory(tables.counters)
@@ -189,7 +191,7 @@ class Run:
             return
         host, _, port = self.configuration.metrics.listen.rpartition(":")
         try:
-            serve_metrics(host.strip("[]"), int(port), self.read_metrics)
+            serve_metrics(host.strip("[]"), int(port), self.read_metrics, GuardCollector(self.guard))
         except OSError as error:
             raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
@@ -318,6 +320,7 @@ class Run:
         self.process.close()
         old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration, self.names.path)
         old.close()
+        self._note_snapshot()
         self.process = self._start_process()
         self.process.give(self.snapshot)
         self._wait_ready()
@@ -343,6 +346,13 @@ class Run:
         self._take_snapshot(snapshot)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
 
+    def _note_snapshot(self) -> None:
+        """Tell who looks at the last hour what is in force."""
+        pair = self.pair
+        self.guard.last_hour.set_note(
+            ingress=pair.ingress, pair=f"{pair.ingress}-{pair.egress}", snapshot=self.snapshot.descriptors
+        )
+
     def _check_change(self, snapshot: Snapshot, configuration: Configuration) -> None:
         """Raise GuardError, and give the snapshot up, when it would refuse too much."""
         self.guard.drain(time.monotonic())
@@ -355,6 +365,7 @@ class Run:
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         """Have the workers and the kernel take a snapshot, and give up the one before."""
         old, self.snapshot = self.snapshot, snapshot
+        self._note_snapshot()
         self.process.give(snapshot)
         self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
         self._set_line()

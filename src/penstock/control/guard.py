@@ -10,6 +10,7 @@ subscriber's any more is not refused. It judges hosts, as lists have them: what 
 It does not know who builds snapshots, and what becomes of one that it finds fault with.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -184,8 +185,9 @@ class Guard:
         """Raise GuardError when the change from `old` to `new` would refuse more than the configuration to be allows."""
         finding = find_change(self.last_hour, old, new)
         self.share, self.is_held = finding.share, finding.is_too_much(configuration)
+        self.refusals += int(self.is_held)
+        self.last_hour.set_note(refusals=self.refusals, held_s=time.time() if self.is_held else None)
         if self.is_held:
-            self.refusals += 1
             raise GuardError(word_finding(finding, configuration))
 
     def lost(self) -> int:

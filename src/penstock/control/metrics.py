@@ -98,8 +98,9 @@ def _health(health: dict[str, Health]) -> Iterator[Any]:
     yield from (begun, completed, segments, repeated, resets, latency)
 
 
-def serve_metrics(host: str, port: int, read: Callable[[], Readings]) -> Any:
+def serve_metrics(host: str, port: int, read: Callable[[], Readings], *others: Collector) -> Any:
     """Answer Prometheus on host:port, from a thread. Raises OSError when the address cannot be used."""
     registry = CollectorRegistry()
-    registry.register(PathCollector(read))
+    for collector in (PathCollector(read), *others):
+        registry.register(collector)
     return start_http_server(port, host, registry)
