@@ -125,6 +125,7 @@ class Run:
         self.shared = SharedMemory(self.workers)
         self.reader = EventReader(self.shared)
         self.guard = Guard(self.shared)
+        self.guard.follow(self.configuration)
         self.generation = 0
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
@@ -343,6 +344,7 @@ class Run:
         if changed:
             log.warning("these settings change at the next start only", settings=changed)
         self.configuration = configuration.model_copy(update=fixed)
+        self.guard.follow(configuration)
         self._take_snapshot(snapshot)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
 

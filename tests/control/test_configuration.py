@@ -126,6 +126,8 @@ MISTAKES = [
     ("subscribers:", "report_only: 1\nsubscribers:", "15:14", "report_only: expected `true` or `false`"),
     ("subscribers:", "workers: true\nsubscribers:", "15:10", "workers: expected a whole number"),
     ("subscribers:", "workers: 65\nsubscribers:", "15:10", "workers: expected at most 16"),
+    ("subscribers:", "guard: {share: 5}\nsubscribers:", "15:16", "guard.share: expected at most 1"),
+    ("subscribers:", "guard: {share: 5%}\nsubscribers:", "15:16", "guard.share: expected a number"),
     ("subscribers:", "flows: {capacity: 5000}\nsubscribers:", "15:19", "flows.capacity: expected a power of two"),
     ("subscribers:", "ports: [80, 70000]\nsubscribers:", "15:1", "ports: expected `all`, or TCP ports and ranges"),
     ("subscribers:", "ports: 443-80\nsubscribers:", "15:8", "ports: expected `all`, or TCP ports and ranges"),

@@ -120,7 +120,7 @@ def test_a_change_that_is_too_much_is_named(share: float, requests_: int, is_ref
         with pytest.raises(GuardError) as caught:
             guard.check(old.snapshot, new.snapshot, new.configuration)
         assert str(caught.value) == (
-            "it would refuse 30.0% of the last hour's 10 requests in addition, and guard.share allows 20.0%: above all "
+            "it would refuse 30.00% of the last hour's 10 requests in addition, and guard.share allows 20.00%: above all "
             f"www.a.test (3 requests of 3 clients; advertising, {new.configuration.lists[2].path}:1)"
         )
         assert (guard.refusals, guard.is_held) == (1, True)
@@ -171,10 +171,32 @@ def test_what_the_path_saw_is_judged_by_a_change_of_lists() -> None:
     texts = {**LISTS, "phishing": "bad.test\ngood.test\n"}
     with world({**SETTINGS, "guard": {"requests": 4}}, texts) as new:
         with pytest.raises(
-            GuardError, match=r"50\.0% of the last hour's 4 requests .* good\.test \(2 requests of 1 client"
+            GuardError, match=r"50\.00% of the last hour's 4 requests .* good\.test \(2 requests of 1 client"
         ):
             guard.check(policy().snapshot, new.snapshot, new.configuration)
         guard.check(new.snapshot, policy().snapshot, new.configuration)  # nothing is refused in addition
+
+
+def test_where_nothing_could_be_too_much_nothing_is_kept() -> None:
+    box = Box()
+    guard = Guard(box.path.shared)
+
+    def ask(port: int) -> None:
+        Conversation(box, Flow(client="10.1.0.1", client_port=port)).open().client(request("good.test"))
+
+    ask(3000)
+    guard.drain(60.0)
+    with world({**SETTINGS, "guard": {"share": 1}}, LISTS) as free, world(SETTINGS, LISTS) as usual:
+        guard.follow(free.configuration)
+        assert not guard.last_hour.samples.any()
+        ask(3001)
+        guard.drain(120.0)
+        assert (guard.last_hour.requests, kept(guard)) == (0, [])
+        assert not box.path.shared.bytes[SAMPLES_OFF + s.SAMPLES_HEAD_BYTES :].any()
+        guard.follow(usual.configuration)
+        ask(3002)
+        guard.drain(121.0)
+        assert (guard.last_hour.requests, kept(guard)) == (1, ["good.test"])
 
 
 def test_a_long_host_keeps_its_end_and_none_is_no_request() -> None:

@@ -31,6 +31,7 @@ from penstock.policy.judge import OUT_BYTES
 from penstock.policy.snapshot import Snapshot
 
 MINUTE_S = 60
+NONE_WRITTEN = (1 << 62) - 1  # a mask: of so many requests one is written
 WORST_LIMIT = 3  # names of an error line; each may cost a walk through the lists
 
 
@@ -85,8 +86,8 @@ def word_finding(finding: Finding, configuration: Configuration) -> str:
     """A change that is too much, in one line."""
     worst = "; ".join(map(str, finding.worst(configuration)))
     return (
-        f"it would refuse {finding.share:.1%} of the last hour's {finding.requests:,} requests in addition, "
-        f"and guard.share allows {configuration.guard.share:.1%}: above all {worst}"
+        f"it would refuse {finding.share:.2%} of the last hour's {finding.requests:,} requests in addition, "
+        f"and guard.share allows {configuration.guard.share:.2%}: above all {worst}"
     )
 
 
@@ -148,23 +149,33 @@ class Guard:
         self.refusals, self.is_held, self.share = 0, False, 0.0
         """Changes that were not taken; was the last one of them; what it would have refused."""
         self._seen = [0] * shared.workers
+        self._keeps = True
 
     def _words(self, worker: int) -> Any:
         return self._shared.words(worker, SAMPLES_OFF, s.SAMPLES_HEAD_BYTES // 8)
 
+    def follow(self, configuration: Configuration) -> None:
+        """Keep samples for these settings, or none, where no change could be too much."""
+        self._keeps = configuration.guard.share < 1
+        if not self._keeps:
+            self.last_hour.forget()
+        self._set_mask(0 if self._keeps else NONE_WRITTEN)
+
     def drain(self, now_s: float) -> None:
         """Take the samples that are there now. `now_s`: of a clock that only goes forward."""
         minute = int(now_s) // MINUTE_S
-        if self.last_hour.begin_minute(minute):
+        if self.last_hour.begin_minute(minute) and self._keeps:
             self._thin_out(self.last_hour.seen_in(minute - 1))
         for worker in range(self._shared.workers):
             head = self._words(worker)
             written, read = int(head[s.SAMPLES_WRITTEN // 8]), int(head[s.SAMPLES_READ // 8])
-            for raw in self._take(worker, read, written):
-                self.last_hour.add(raw)
-            head[s.SAMPLES_READ // 8] = written
             seen = int(head[s.SAMPLES_SEEN // 8])
-            self.last_hour.count(seen - self._seen[worker])
+            for raw in self._take(worker, read, written):
+                if self._keeps:
+                    self.last_hour.add(raw)
+            if self._keeps:
+                self.last_hour.count(seen - self._seen[worker])
+            head[s.SAMPLES_READ // 8] = written
             self._seen[worker] = seen
 
     def _take(self, worker: int, read: int, written: int) -> Iterator[Any]:
@@ -172,12 +183,16 @@ class Guard:
         for number in range(read, written):
             at = start + number % s.SAMPLE_COUNT * s.SAMPLE_BYTES
             yield self._shared.bytes[at : at + s.SAMPLE_BYTES]
+            self._shared.bytes[at : at + s.SAMPLE_BYTES] = 0  # an hour is all that anything is kept
 
     def _thin_out(self, seen: int) -> None:
         """Have the workers write about as many samples as are kept of a minute with so many requests."""
         mask = 0
         while seen > KEPT_LIMIT * (mask + 1):
             mask = mask * 2 + 1
+        self._set_mask(mask)
+
+    def _set_mask(self, mask: int) -> None:
         for worker in range(self._shared.workers):
             self._words(worker)[s.SAMPLES_MASK // 8] = mask
 

@@ -23,7 +23,7 @@ import numpy as np
 from penstock.path.sample import SAMPLE_BYTES
 
 MINUTES = 60
-KEPT_LIMIT = 512  # a minute; 30,720 of an hour put a share of 5 % within 0.4 % (three standard deviations)
+KEPT_LIMIT = 512  # a minute; 15,000 of a busy hour put a share of 5 % within 0.5 % (three standard deviations)
 MINUTE, SEEN, SAMPLED, KEPT, HEAD_WORDS = 0, 1, 2, 3, 4
 NAME = "penstock-last-hour"
 NEVER = -MINUTES
@@ -62,6 +62,13 @@ class LastHour:
                 head[:] = NEVER, 0, 0, 0
         self.heads[minute % MINUTES, MINUTE] = minute
         return True
+
+    def forget(self) -> None:
+        """Forget every request."""
+        for head, samples in zip(self.heads, self.samples, strict=True):
+            samples[: head[KEPT]] = 0
+            head[:] = NEVER, 0, 0, 0
+        self._now = NEVER
 
     def count(self, seen: int) -> None:
         """This minute's requests are so many more, sampled or not."""
