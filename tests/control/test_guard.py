@@ -121,7 +121,7 @@ def test_a_change_that_is_too_much_is_named(share: float, requests_: int, is_ref
             guard.check(old.snapshot, new.snapshot, new.configuration)
         assert str(caught.value) == (
             "it would refuse 30.00% of the last hour's 10 requests in addition, and guard.share allows 20.00%: above all "
-            f"www.a.test (3 requests of 3 clients; advertising, {new.configuration.lists[2].path}:1)"
+            f"www.a.test (3 requests of 3 clients; advertising, {new.configuration.lists[2].path}:1 `a.test`)"
         )
         assert (guard.refusals, guard.is_held) == (1, True)
         guard.check(old.snapshot, old.snapshot, new.configuration)

@@ -75,10 +75,13 @@ class Finding:
         return self.requests >= configuration.guard.requests and self.share > configuration.guard.share
 
     def worst(self, configuration: Configuration, limit: int = WORST_LIMIT) -> Iterator[WorstName]:
-        """The names with the most newly refused requests, and the first line of the lists that has each."""
+        """The names with the most newly refused requests, each with the first line of the lists that covers it."""
         for host, requests, clients, category in self.names[:limit]:
             found = find_entry(configuration, category, host.encode())
-            entry = f"{found[0]}:{found[1]}" if found else "no line of the lists as they are now"
+            entry = "no line of the lists as they are now"
+            if found:
+                path, line, name = found
+                entry = f"{path}:{line}" + (f" `{name}`" if name != host else "")
             yield WorstName(host, requests, clients, category, entry)
 
 

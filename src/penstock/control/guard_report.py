@@ -56,7 +56,8 @@ def render_finding(finding: Finding, configuration: Configuration) -> Renderable
     """What a change would refuse in addition, for a terminal."""
     refused = f"{finding.refused:,} of the last hour's {finding.requests:,} requests ({finding.share:.2%})"
     verdict = Text.assemble("a reload would refuse ", (refused, "bold"), " in addition to what is refused now")
-    table = Table("requests", "clients", "host", "category", "first line of the lists that has it")
+    table = Table("requests", "clients", "host", "category")
+    table.add_column("list", overflow="fold")
     for worst in finding.worst(configuration, NAMES_SHOWN):
         table.add_row(f"{worst.requests:,}", f"{worst.clients:,}", Text(worst.host), worst.category, Text(worst.entry))
     allowed = f"guard.share allows {configuration.guard.share:.2%} of {configuration.guard.requests:,} requests or more"
