@@ -329,6 +329,7 @@ class Run:
 
     def _reload(self) -> None:
         """SIGHUP: configuration and lists again. What is wrong, or would refuse too much, changes nothing and is logged."""
+        targets = self.targets
         try:
             configuration = load_configuration(self.configuration_path)
             self.targets = find_targets(configuration)
@@ -337,6 +338,7 @@ class Run:
                 self._check_change(snapshot, configuration)
                 self.names.take(candidate, configuration.database)
         except (PenstockError, OSError) as error:
+            self.targets = targets
             log.error("not reloaded: what was in force stays", error=str(error))
             return
         fixed = {name: getattr(self.configuration, name) for name in FIXED}
