@@ -199,6 +199,27 @@ def test_where_nothing_could_be_too_much_nothing_is_kept() -> None:
         assert (guard.last_hour.requests, kept(guard)) == (1, ["good.test"])
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=6, max_size=6), st.integers(-(2**63), 2**63 - 1))
+def test_a_packet_process_that_was_taken_over_writes_what_it_likes(words: list, size: int) -> None:
+    shared = SharedMemory(1)
+    guard = Guard(shared)
+    guard.drain(60.0)
+    head = shared.words(0, SAMPLES_OFF, s.SAMPLES_HEAD_BYTES // 8)
+    for at, word in zip((0, 8, 16, 64, 72, 80), words, strict=True):
+        head[at // 8] = word
+    if words[0] % 2:
+        head[s.SAMPLES_READ // 8] = max(words[0] - 5, -(2**63))
+    for slot in range(s.SAMPLE_COUNT):
+        shared.words(0, SAMPLES_OFF + s.SAMPLES_HEAD_BYTES + slot * s.SAMPLE_BYTES + s.SAMPLE_HOST_BYTES, 1)[0] = size
+    guard.drain(61.0)
+    guard.drain(200.0)
+    assert 0 <= guard.last_hour.requests <= 3 << 32
+    for _, samples in guard.last_hour.minutes():
+        assert all(0 < int(one[16:24].view(np.int64)[0]) <= s.HOST_LIMIT for one in samples)
+    find_change(guard.last_hour, policy().snapshot, policy().snapshot)
+
+
 def test_a_long_host_keeps_its_end_and_none_is_no_request() -> None:
     box = Box()
     guard = Guard(box.path.shared)

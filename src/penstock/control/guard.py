@@ -31,6 +31,7 @@ from penstock.policy.judge import OUT_BYTES
 from penstock.policy.snapshot import Snapshot
 
 MINUTE_S = 60
+SEEN_LIMIT = 1 << 32  # requests between two looks
 NONE_WRITTEN = (1 << 62) - 1  # a mask: of so many requests one is written
 WORST_LIMIT = 3  # names of an error line; each may cost a walk through the lists
 
@@ -122,9 +123,12 @@ def find_change(last_hour: LastHour, old: Snapshot, new: Snapshot) -> Finding:
     )
 
 
+def _read_size(sample: Any) -> int:
+    return int(sample[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0])
+
+
 def _read_host(sample: Any) -> str:
-    size = int(sample[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0])
-    host = sample[s.SAMPLE_HOST : s.SAMPLE_HOST + size].tobytes()
+    host = sample[s.SAMPLE_HOST : s.SAMPLE_HOST + _read_size(sample)].tobytes()
     return str(host.decode("ascii", "backslashreplace").lower().rstrip("."))
 
 
@@ -165,7 +169,10 @@ class Guard:
         self._set_mask(0 if self._keeps else NONE_WRITTEN)
 
     def drain(self, now_s: float) -> None:
-        """Take the samples that are there now. `now_s`: of a clock that only goes forward."""
+        """Take the samples that are there now. `now_s`: of a clock that only goes forward.
+
+        Whatever stands in the rings: a packet process that was taken over writes what it likes.
+        """
         minute = int(now_s) // MINUTE_S
         if self.last_hour.begin_minute(minute) and self._keeps:
             self._thin_out(self.last_hour.seen_in(minute - 1))
@@ -173,11 +180,11 @@ class Guard:
             head = self._words(worker)
             written, read = int(head[s.SAMPLES_WRITTEN // 8]), int(head[s.SAMPLES_READ // 8])
             seen = int(head[s.SAMPLES_SEEN // 8])
-            for raw in self._take(worker, read, written):
-                if self._keeps:
-                    self.last_hour.add(raw)
+            taken = list(self._take(worker, read, written)) if 0 <= written - read <= s.SAMPLE_COUNT else []
             if self._keeps:
-                self.last_hour.count(seen - self._seen[worker])
+                for sample in taken:
+                    self.last_hour.add(sample)
+                self.last_hour.count(min(max(seen - self._seen[worker], len(taken)), SEEN_LIMIT))
             head[s.SAMPLES_READ // 8] = written
             self._seen[worker] = seen
 
@@ -185,8 +192,10 @@ class Guard:
         start = self._shared.block(worker) - self._shared.address + SAMPLES_OFF + s.SAMPLES_HEAD_BYTES
         for number in range(read, written):
             at = start + number % s.SAMPLE_COUNT * s.SAMPLE_BYTES
-            yield self._shared.bytes[at : at + s.SAMPLE_BYTES]
+            sample = self._shared.bytes[at : at + s.SAMPLE_BYTES].copy()
             self._shared.bytes[at : at + s.SAMPLE_BYTES] = 0  # an hour is all that anything is kept
+            if 0 < _read_size(sample) <= s.HOST_LIMIT:
+                yield sample
 
     def _thin_out(self, seen: int) -> None:
         """Have the workers write about as many samples as are kept of a minute with so many requests."""
