@@ -131,6 +131,15 @@ def build_lists(config: Config) -> None:
         build_with_progress(config)
 
 
+@lists_app.command("check")
+def check_lists(config: Config, ingress: MaybeIngress = None) -> None:
+    """Which of the last hour's requests a reload would refuse in addition. Exit status 1 when it would not be taken."""
+    with one_line_errors():
+        from penstock.control.lists.check import check_lists
+
+        raise typer.Exit(check_lists(config, ingress))
+
+
 @app.command()
 def status(ingress: MaybeIngress = None) -> None:
     """The switch, the packet process, flows, and the ledger of every packet's verdict."""

@@ -26,11 +26,14 @@ import structlog
 from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns, stamp_now
 from penstock.control.exceptions import Watch, pack_policies, tell_gone
+from penstock.control.guard import Guard, GuardError
+from penstock.control.guard_report import GuardCollector
 from penstock.control.health import read_health
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.line_watch import LineWatch
 from penstock.control.link_metrics import LinkCollector
 from penstock.control.lists.build import build_names
+from penstock.control.lists.in_force import NamesInForce
 from penstock.control.metrics import Readings, serve_metrics
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import seal_snapshot
@@ -125,6 +128,8 @@ class Run:
         self.workers = worker_count(self.configuration.workers)
         self.shared = SharedMemory(self.workers)
         self.reader = EventReader(self.shared)
+        self.guard = Guard(self.shared)
+        self.guard.follow(self.configuration)
         self.generation = 0
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
@@ -156,10 +161,12 @@ class Run:
     def _start(self) -> None:
         if not self.configuration.database.exists():
             build_names(self.configuration)
+        self.names = NamesInForce(self.configuration.database, f"{self.pair.ingress}-{self.pair.egress}")
         is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
         self.process = self._start_process()  # it imports and maps while the snapshot is made
         self.targets = find_targets(self.configuration)
-        self.snapshot = self._build_snapshot(self.configuration)
+        self.snapshot = self._build_snapshot(self.configuration, self.names.path)
+        self._note_snapshot()
         self.process.give(self.snapshot)
         self.control = Control()
         self.counters = bpf.map_memory(tables.counters)
@@ -191,13 +198,14 @@ class Run:
             return
         host, _, port = self.configuration.metrics.listen.rpartition(":")
         try:
-            serve_metrics(host.strip("[]"), int(port), self.read_metrics, LinkCollector(self.line_watch))
+            collectors = (LinkCollector(self.line_watch), GuardCollector(self.guard))
+            serve_metrics(host.strip("[]"), int(port), self.read_metrics, *collectors)
         except OSError as error:
             raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
-    def _build_snapshot(self, configuration: Configuration) -> Snapshot:
+    def _build_snapshot(self, configuration: Configuration, names_path: Path) -> Snapshot:
         self.generation += 1
-        number = seal_snapshot(configuration, configuration.database, self.generation, self.targets)
+        number = seal_snapshot(configuration, names_path, self.generation, self.targets)
         return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
 
     def _set_line(self) -> None:
@@ -267,11 +275,12 @@ class Run:
                 self._reload()
             if self.renews:
                 self.renews = False
-                self._take_snapshot(self._build_snapshot(self.configuration))
+                self._take_snapshot(self._build_snapshot(self.configuration, self.names.path))
             self._sleep()
         self._write_events()
 
     def _write_events(self) -> None:
+        self.guard.drain(time.monotonic())
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
             self.events.write(decode_event(raw, self.snapshot, offset_ns))
@@ -318,22 +327,26 @@ class Run:
         if time.monotonic() - self.process.started_s < RESTART_S:
             time.sleep(RESTART_S)
         self.process.close()
-        # The lists may have been built again meanwhile: a snapshot belongs to one names database.
-        old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration)
+        old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration, self.names.path)
         old.close()
+        self._note_snapshot()
         self.process = self._start_process()
         self.process.give(self.snapshot)
         self._wait_ready()
         log.info("judging again")
 
     def _reload(self) -> None:
-        """SIGHUP: configuration and lists again. What is wrong changes nothing and is logged."""
+        """SIGHUP: configuration and lists again. What is wrong, or would refuse too much, changes nothing and is logged."""
+        targets = self.targets
         try:
             configuration = load_configuration(self.configuration_path)
-            build_names(configuration)
             self.targets = find_targets(configuration)
-            snapshot = self._build_snapshot(configuration)
+            with self.names.build(configuration) as candidate:
+                snapshot = self._build_snapshot(configuration, candidate)
+                self._check_change(snapshot, configuration)
+                self.names.take(candidate, configuration.database)
         except (PenstockError, OSError) as error:
+            self.targets = targets
             log.error("not reloaded: what was in force stays", error=str(error))
             return
         fixed = {name: getattr(self.configuration, name) for name in FIXED}
@@ -342,12 +355,30 @@ class Run:
             log.warning("these settings change at the next start only", settings=changed)
         self.configuration = configuration.model_copy(update=fixed)
         self.line_watch.settings = configuration.line
+        self.guard.follow(configuration)
         self._take_snapshot(snapshot)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def _note_snapshot(self) -> None:
+        """Tell who looks at the last hour what is in force."""
+        pair = self.pair
+        self.guard.last_hour.set_note(
+            ingress=pair.ingress, pair=f"{pair.ingress}-{pair.egress}", snapshot=self.snapshot.descriptors
+        )
+
+    def _check_change(self, snapshot: Snapshot, configuration: Configuration) -> None:
+        """Raise GuardError, and give the snapshot up, when it would refuse too much."""
+        self.guard.drain(time.monotonic())
+        try:
+            self.guard.check(self.snapshot, snapshot, configuration)
+        except GuardError:
+            snapshot.close()
+            raise
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         """Have the workers and the kernel take a snapshot, and give up the one before."""
         old, self.snapshot = self.snapshot, snapshot
+        self._note_snapshot()
         self.process.give(snapshot)
         self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
         self._set_line()
@@ -387,6 +418,8 @@ class Run:
                 self.process.program.wait(3)
             except subprocess.TimeoutExpired:
                 self.process.program.kill()
+        if hasattr(self, "names"):
+            self.names.release()
 
 
 def notify_systemd(text: str) -> None:

@@ -8,6 +8,7 @@ from pyroute2 import IPRoute
 from rich.console import Console
 from rich.table import Table
 
+from penstock.control.guard_report import word_guard
 from penstock.control.health import describe_health, read_health
 from penstock.control.ledger import find_quantile_us, read_counters, read_ledger, read_times
 from penstock.errors import PenstockError
@@ -133,6 +134,7 @@ def print_status(ingress: str | None) -> int:
                 if reason.verdict == verdict and ledger.reasons[reason.name]
             ]
             table.add_row(f"{verdict.name.lower()} {ledger.verdicts[verdict]:,}", ", ".join(reasons))
+        table.add_row("guard", word_guard(_name(pair)))
         times = read_times(_map_pinned(pair, tables.verdict_times))
         quantiles = [f"p{round(100 * q)} {find_quantile_us(times, q):.1f} us" for q in (0.5, 0.9, 0.99)]
         table.add_row("ring to wire", ", ".join(quantiles) if times.sum() else "nothing yet")

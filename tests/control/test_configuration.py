@@ -129,6 +129,8 @@ MISTAKES = [
     ("subscribers:", "line: {hold_down_s: 1.5}\nsubscribers:", "15:21", "line.hold_down_s: expected a whole number"),
     ("subscribers:", "line: {carrier_wait_s: 0}\nsubscribers:", "15:24", "line.carrier_wait_s: expected at least 1"),
     ("subscribers:", "workers: 65\nsubscribers:", "15:10", "workers: expected at most 16"),
+    ("subscribers:", "guard: {share: 5}\nsubscribers:", "15:16", "guard.share: expected at most 1"),
+    ("subscribers:", "guard: {share: 5%}\nsubscribers:", "15:16", "guard.share: expected a number"),
     ("subscribers:", "flows: {capacity: 5000}\nsubscribers:", "15:19", "flows.capacity: expected a power of two"),
     ("subscribers:", "ports: [80, 70000]\nsubscribers:", "15:1", "ports: expected `all`, or TCP ports and ranges"),
     ("subscribers:", "ports: 443-80\nsubscribers:", "15:8", "ports: expected `all`, or TCP ports and ranges"),

@@ -172,6 +172,13 @@ class Page(Model):
     redirect_url: Url | None = None
 
 
+class Guard(Model):
+    """Which share of the last hour's requests a change may refuse in addition, and of how many at least."""
+
+    share: Annotated[float, Strict(), Field(ge=0, le=1)] = 0.05
+    requests: Annotated[Count, Field(ge=1)] = 1000
+
+
 class Log(Model):
     """Which requests are written down, and where."""
 
@@ -214,6 +221,7 @@ class Configuration(Model):
     limits: Limits = Limits()
     database: File = DATABASE
     page: Page = Page()
+    guard: Guard = Guard()
     log: Log = Log()
     metrics: Metrics = Metrics()
     line: Line = Line()

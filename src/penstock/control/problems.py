@@ -22,6 +22,7 @@ EXPECTED = {
     "model_type": "expected keys with values",
     "tuple_type": "expected a list, such as [a, b]",
     "int_type": "expected a whole number",
+    "float_type": "expected a number",
     "bool_type": "expected `true` or `false`",
     "string_type": "expected text",
     "path_type": "expected a path",

@@ -5,8 +5,10 @@ never waits. Times are CLOCK_MONOTONIC in nanoseconds; hosts are as asked, not y
 """
 
 from penstock.compile.memory import acquire64, move, put64, release64, shared, u64
+from penstock.kernel.reasons import BLOCKED
 from penstock.kernel.tables import KEY_BYTES, UP_KEY, UP_TIME_NS
 from penstock.path.layout import W_EVENTS, W_JUDGED
+from penstock.path.sample import sample_request
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
 
 EVENT_BYTES = 512
@@ -27,10 +29,13 @@ EVENT_RESET, EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_MIDSTREAM, EVENT_UNRESOLVED 
 
 @shared
 def write_event(w, u, identity, proto, action, reason, subscriber, detail, flags, host, host_bytes):  # type: ignore[no-untyped-def]
-    """Write one event about the packet `u`; category and service are those of the last judgement.
+    """Write one event about the packet `u`; category and service are those of the last judgement. A request that is not
+    released is sampled here: it has one event.
 
     Returns: 1; 0 when the ring was full (counted).
     """
+    if flags & EVENT_IS_REQUEST and reason >= BLOCKED:
+        sample_request(w, u, host, host_bytes)
     ring = u64(w + W_EVENTS)
     written = u64(ring + RING_WRITTEN)
     if written - acquire64(ring + RING_READ) >= EVENT_COUNT:

@@ -24,6 +24,7 @@ from penstock.path.layout import (
     W_SECRET,
     W_SNAPSHOT,
 )
+from penstock.path.sample import sample_request
 from penstock.policy.actions import BLOCK, FORWARD, REPORT
 from penstock.policy.addresses import write_address
 from penstock.policy.judge import (
@@ -93,10 +94,11 @@ def judge_spans(w, u, p, state):  # type: ignore[no-untyped-def]
 
 @shared
 def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type: ignore[no-untyped-def]
-    """Judge a host that is known not to be refused once more, and write its event if somebody wants it.
+    """Judge a host that is known not to be refused once more, write its event if somebody wants it, and sample it.
 
     Returns: 1 when the policy reports it, else 0.
     """
+    sample_request(w, u, host, host_bytes)
     action = judge_host(w, u, host, host_bytes)
     if action == FORWARD and flags & EVENT_UNRESOLVED:
         action = REPORT

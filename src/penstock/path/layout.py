@@ -32,6 +32,7 @@ W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80,
 W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the size of one in W_ANSWER
 D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
 W_BINDINGS = 504  # flow.bindings: one table for all workers
+W_SAMPLES = 528  # path.sample: the requests of late
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_JUDGED = 256  # what `judge` said last: OUT_BYTES

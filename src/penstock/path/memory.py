@@ -1,6 +1,6 @@
 """The memory that a worker needs, laid out once before it starts. Ordinary Python; nothing here runs afterwards.
 
-`SharedMemory` is what the control process reads too: orders and events, one block per worker.
+`SharedMemory` is what the control process reads too: orders, events and samples, one block per worker.
 """
 
 import mmap
@@ -18,12 +18,14 @@ from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
 from penstock.path.fragments import FRAGMENTS_BYTES
 from penstock.path.holds import HOLDS_BYTES
+from penstock.path.sample import SAMPLES_BYTES
 from penstock.request.initial import CIPHER_BYTES, prepare_cipher
 from penstock.wire.headers import VIEW_BYTES
 
 PAGE_BYTES = 4096
 ORDERS_OFF, EVENTS_OFF = 0, 4096
-BLOCK_BYTES = (EVENTS_OFF + EVENTS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+SAMPLES_OFF = (EVENTS_OFF + EVENTS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+BLOCK_BYTES = (SAMPLES_OFF + SAMPLES_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
 
 
 class SharedMemory:
@@ -76,6 +78,7 @@ class WorkerMemory:
         self.set(layout.W_COUNTERS, counters_address)
         self.set(layout.W_HISTOGRAM, times_address)
         self.set(layout.W_EVENTS, block + EVENTS_OFF)
+        self.set(layout.W_SAMPLES, block + SAMPLES_OFF)
         self.set(layout.W_HELLO, self._place(stream.LARGE_BYTES))
         self.set(layout.W_FRAME, self._place(layout.FRAME_BYTES))
         self.set(layout.W_ANSWER, self._place(layout.ANSWER_BYTES))
