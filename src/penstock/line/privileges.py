@@ -26,7 +26,7 @@ CAPABILITIES = {
 
 RUNNING = (
     "net_admin",  # interfaces, tcx programs
-    "net_raw",  # the packet sockets of a packet process that is started again
+    "net_raw",  # the packet sockets, which the packet process inherits
     "bpf", "perfmon",  # tables; programs that compute with pointers
     "setuid", "setgid", "setpcap",  # so that the packet process can give all of this up
     "kill",  # to end a packet process, which is another user's
