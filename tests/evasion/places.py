@@ -81,6 +81,7 @@ def find_place(place: Place, stream: bytes, host: str) -> int:
     if found is None:
         raise ValueError(place)
     at = stream.lower().find(host.encode())
+    at = len(stream) // 2 if at < 0 else at
     words = {
         "host": at, "mid": at + NAME_BYTES // 2, "tail": at + NAME_BYTES, "end": len(stream),
         "line": stream.find(b"\n") + 1, "half": len(stream) // 2,

@@ -53,6 +53,7 @@ class Segment:
     start: Place = 0
     end: Place = "end"
     fill: Fill = None
+    before: bytes = b""  # bytes in front, at the numbers before
     seq: int = 0  # added to the number that belongs there
     ack: int = 0
     flags: str = "PA"

@@ -175,8 +175,8 @@ class Connection:
             if step.fill is None and not step.pieces and end - start > MSS_BYTES:
                 self._send_plain(start, end, step)
             else:
-                true = self.stream[start:end]
-                self._send(step, start, fill_bytes(self._cover(step.fill, self.cover, start, end), true))
+                data = fill_bytes(self._cover(step.fill, self.cover, start, end), self.stream[start:end])
+                self._send(step, start - len(step.before), step.before + data)
 
     @staticmethod
     def _cover(fill: bytes | str | None, cover: bytes, start: int, end: int | None = None) -> bytes | str | None:
