@@ -46,7 +46,7 @@ def show_plays(console: Console, results: Sequence[Result]) -> None:
             console.print(f"  {host}: {outcome}")
             for place in ("without", "through"):
                 seen = result.seen[place, host]
-                console.print(f"    {place:8} acted on {seen.hosts or 'nothing'}; the client got {seen.came[:60]!r} {seen.end}", markup=False)
+                console.print(f"    {place:8} acted on {seen.hosts or 'nothing'}; the client got {seen.came[:40]!r} {seen.end}", markup=False, highlight=False)
 
 
 def main() -> int:

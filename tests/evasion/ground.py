@@ -38,7 +38,8 @@ events {{ worker_connections 8192; }}
 error_log {here}/nginx.debug debug_http debug_event;
 http {{
     log_format hosts escape=json
-        '{{"server":"nginx","kind":"request","client":"$remote_addr","host":["$http_host","$host"],"line":"$request"}}';
+        '{{"server":"nginx","kind":"request","client":"$remote_addr","host":["$http_host","$host"],"line":"$request",'
+        '"status":$status}}';
     access_log {here}/nginx.log hosts;
     client_max_body_size 0; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
     uwsgi_temp_path {here}; scgi_temp_path {here};
@@ -114,7 +115,7 @@ class Ground:
         """What the servers noted since the last time: each with server, kind, client, host."""
         found = [json.loads(line) for name in ("site.log", "nginx.log") for line in self._read_lines(name)]
         for line in self._read_lines("unbound.log"):
-            if told := re.search(r"info: (\S+) (\S+) \S+ \S+$", line):
+            if told := re.search(r"info: (\S+) (\S+) \S+ \S+ (?:NOERROR|NXDOMAIN) ", line):
                 found.append({"server": "unbound", "kind": "question", "client": told[1], "host": told[2].rstrip(".").lower()})
         for line in self._read_lines("nginx.debug"):
             if told := re.search(r'\*(\d+) (?:accept: \[?([0-9a-f.:]+?)\]?:\d+ fd|SSL server name: "(.*)")', line):
@@ -177,7 +178,8 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
         site = road.spawn(place, words, stdout=-1, stderr=errors, text=True)
     names = {name: [server_address("nginx", version) for version in (4, 6)] for name in (BLOCKED, ALLOWED, COVER)}
     unbound = here / "unbound.conf"
-    unbound.write_text(build_configuration(here, [server_address("unbound", version) for version in (4, 6)], names))
+    text = build_configuration(here, [server_address("unbound", version) for version in (4, 6)], names)
+    unbound.write_text(text.replace("log-queries", "log-replies"))  # a query that it will not answer is none
     with (here / "unbound.log").open("w") as log:
         road.spawn(place, [copy_unbound(here), "-d", "-c", unbound], stdout=log, stderr=log)
     assert site.stdout is not None

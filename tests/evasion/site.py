@@ -23,7 +23,9 @@ from typing import Any
 
 import aioquic.tls
 import dns.exception
+import dns.flags
 import dns.message
+import dns.opcode
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve
 from aioquic.h3.connection import H3Connection
@@ -148,10 +150,13 @@ class Questions(socketserver.BaseRequestHandler):
 
 
 def note_questions(log: Log, client: str, content: bytes) -> bytes:
-    """Every question that dnspython finds, also in what is damaged behind it; the answer, if one can be made."""
+    """Every question that dnspython finds, also in what is damaged behind it; the answer, if one can be made. What is no query
+    (another opcode, a response) is left alone, as every server does."""
     try:
         message = dns.message.from_wire(content, continue_on_error=True, ignore_trailing=True, question_only=True)
     except (dns.exception.DNSException, ValueError):
+        return b""
+    if message.opcode() != dns.opcode.QUERY or message.flags & dns.flags.QR:
         return b""
     for question in message.question:
         log.note("dnspython", "question", client, question.name.to_text(omit_final_dot=True).lower())

@@ -6,6 +6,7 @@ Knows grounds and recipes. Refuses to say what should have been seen: verdict.py
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tests.evasion.wire import Wire
 AT_ONCE = 48
 BATCH = 240
 QUIET_S, QUIET_LIMIT_S = 0.25, 3.0
+REJECTED = {400, 408, 413, 414, 431, 494, 501, 505}  # of nginx: not a request that it acted on
+AUTHORITY = re.compile(r"^(?:CONNECT |\S+ +https?://)([^/ ]+)", re.IGNORECASE)
 PORTS = {"http": 80, "tls": 443, "sink": SINK_PORT, "dns-tcp": 53}
 
 
@@ -172,9 +175,10 @@ def _gather(entries: list[dict[str, Any]], part: Part, one: Connection | Sender)
 
 def _name_of(entry: dict[str, Any]) -> str:
     """The names that an entry shows the application to have acted on, in one string; a path is none."""
+    if entry.get("status", 200) in REJECTED:
+        return ""
     hosts = entry["host"]
     names = [str(host).lower() for host in (hosts if isinstance(hosts, list) else [hosts]) if host]
-    target = (entry.get("line") or "").split(" ")[1:2]
-    if target and not target[0].startswith("/"):
-        names.append(target[0].lower().partition("//")[2].partition("/")[0] or target[0].lower())
+    if found := AUTHORITY.search(entry.get("line") or ""):
+        names.append(found[1].lower())
     return " ".join(dict.fromkeys(names))

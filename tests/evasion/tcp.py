@@ -10,6 +10,7 @@ import asyncio
 import random
 import struct
 import time
+from dataclasses import replace
 
 from tests.evasion.frames import TCP, Ends, build_frames, build_tcp, fill_bytes
 from tests.evasion.places import TlsClient, cover_of, find_place
@@ -153,8 +154,8 @@ class Connection:
         if not step.wait:
             self._send_syn(step)
             return
-        for _ in range(3):
-            self._send_syn(step)
+        for turn in range(3):
+            self._send_syn(step if turn == 0 else replace(step, fill=None, options=None))  # as Linux repeats a Fast Open
             if await self._wait(lambda: self.is_open or self.is_reset, SYN_S):
                 return
 

@@ -78,10 +78,11 @@ FIELD = rows(
 LINE = rows(
     "http-line",
     ("bare-lf", "zapret unixeol", "lines that end in LF alone", lines(b"GET / HTTP/1.1", b"Host: " + H, end=b"\n"), ""),
-    ("mixed-ends", "zapret unixeol", "both kinds of line ends", b"GET / HTTP/1.1\nHost: " + H + b"\r\n\n", ""),
+    ("mixed-ends", "zapret unixeol", "both kinds of line ends", b"GET / HTTP/1.1\nHost: " + H + b"\r\n\n", READINGS),
     ("empty-first", "zapret methodeol", "an empty line before the request", b"\r\n" + get(b"Host: " + H), ""),
     ("lf-first", "zapret methodeol", "a lone LF before the request", b"\n" + get(b"Host: " + H), ""),
-    ("many-empty", "SymTCP, state", "sixty empty lines before the request", b"\r\n" * 60 + get(b"Host: " + H), ""),
+    ("many-empty", "SymTCP, state", "sixty empty lines before the request", b"\r\n" * 60 + get(b"Host: " + H),
+     "nginx skips any number of empty lines, Apache ten"),
     ("extra-space", "GoodbyeDPI -a; zapret methodspace", "two spaces behind the method", lines(b"GET  / HTTP/1.1", b"Host: " + H), READINGS),
     ("space-first", "Geneva, insert", "a space before the method", lines(b" GET / HTTP/1.1", b"Host: " + H), READINGS),
     ("tabs", "Geneva, insert", "tabs in the request line", lines(b"GET\t/\tHTTP/1.1", b"Host: " + H), READINGS),
