@@ -47,12 +47,13 @@ def build_tcp(
     ends: Ends, ports: tuple[int, int], seq: int, ack: int, flags: str, data: bytes = b"", options: bytes = b"",
     window: int = 65535, urgent: int = 0, checksum: str = "right", header_words: int | None = None, reserved: int = 0,
 ) -> bytes:  # fmt: skip
-    """A segment; `checksum` is right, wrong or zero."""
+    """A segment; `checksum` is right, wrong, zero, or bare: the pseudo-header's alone."""
     options += b"\0" * (-len(options) % 4)
     words = 5 + len(options) // 4 if header_words is None else header_words
     head = struct.pack(">HHIIBBHHH", *ports, seq % MODULUS, ack % MODULUS, words << 4 | reserved, flag_bits(flags), window, 0, urgent)
     content = head + options + data
-    value = {"right": ends.checksum(content, TCP), "zero": 0}.get(checksum)
+    bare = sum16(ends.packed + struct.pack(">II", len(content), TCP))
+    value = {"right": ends.checksum(content, TCP), "zero": 0, "bare": bare}.get(checksum)
     if value is None:
         value = (ends.checksum(content, TCP) + 0x1234) & 0xFFFF
     return content[:16] + value.to_bytes(2) + content[18:]
@@ -70,10 +71,11 @@ def build_udp(ends: Ends, ports: tuple[int, int], data: bytes, checksum: str = "
 def build_frames(
     ends: Ends, protocol: int, content: bytes, *, ttl: int = 64, identity: int = 0, ip_options: bytes = b"",
     extensions: tuple[tuple[int, bytes], ...] = (), untrue: tuple[tuple[str, int], ...] = (),
-    pieces: tuple[Piece, ...] = (), tos: int = 0,
+    pieces: tuple[Piece, ...] = (), tos: int = 0, tags: tuple[int, ...] = (), station: bytes = b"",
 ) -> list[bytes]:  # fmt: skip
     """The frame of an IP packet, or those of its fragments in their order."""
-    link = ends.server_mac + ends.client_mac + ETHERTYPES[ends.version]
+    between = b"".join(b"\x81\0" + tag.to_bytes(2) for tag in tags)
+    link = (station or ends.server_mac) + ends.client_mac + between + ETHERTYPES[ends.version]
     if not pieces:
         return [link + _build_ip(ends, protocol, content, ttl, identity, 0, False, ip_options, extensions, dict(untrue), tos)]
     frames = []

@@ -1,7 +1,7 @@
 """What an honest client says, for each protocol, and the places in it that recipes name.
 
     host   first byte of the name      mid   its middle      tail   behind its last byte      end   behind everything
-    line   behind the first line       names carry a distance: `host-6`, `mid+1`; numbers count from the start, or from the end
+    line   behind the first line       mark   a byte that was put into the name       names carry a distance: `host-6`, `mid+1`; numbers count from the start, or from the end
 
 Knows one request, one hello, one query. Refuses to know how they are carried.
 """
@@ -15,6 +15,7 @@ import dns.message
 from tests.evasion.recipe import ALLOWED, BLOCKED, COVER, Place, Stream
 
 NAME_BYTES = len(BLOCKED)
+MARK = b"\x7f.example"  # behind a byte that a recipe put into the name
 
 
 def build_stream(stream: Stream, host: str) -> bytes:
@@ -84,7 +85,7 @@ def find_place(place: Place, stream: bytes, host: str) -> int:
     at = len(stream) // 2 if at < 0 else at
     words = {
         "host": at, "mid": at + NAME_BYTES // 2, "tail": at + NAME_BYTES, "end": len(stream),
-        "line": stream.find(b"\n") + 1, "half": len(stream) // 2,
+        "mark": stream.find(MARK), "line": stream.find(b"\n") + 1, "half": len(stream) // 2,
     }  # fmt: skip
     return max(0, words[found[1]] + int(found[2] or 0))
 

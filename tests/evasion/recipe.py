@@ -61,7 +61,7 @@ class Segment:
     checksum: str = "right"
     stamp: int | None = 0  # added to the timestamp; None: no timestamp
     options: bytes = b""
-    urgent: int = 0
+    urgent: Place = 0  # a number, or the place behind the byte that it names
     window: int = 65535
     header_words: int | None = None  # a data offset that is not true
     reserved: int = 0
@@ -72,6 +72,9 @@ class Segment:
     times: int = 1
     tos: int = 0
     port: int = 0  # added to the server's
+    tags: tuple[int, ...] = ()  # VLANs, in the frame's bytes
+    station: bytes = b""  # another one than the router's
+    trailer: bytes = b""  # behind the IP packet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ through Penstock and, beside it, through a plain cable. Do not edit.
 - A strategy is data, with its expected outcome written down before it is run. *Stopped*: the server's application acts on the
   blocked name over the cable, and not through Penstock. *Works*: it acts on an allowed name, asked for by the same trick, through
   Penstock as over the cable. Where the trick sends two versions of a byte that can both be delivered, or that two servers read in
-  two ways, refusing it is right, and the strategy says so: *may be refused*. *Harmless* ones only mention the blocked name.
+  two ways, refusing it is right, and the strategy says so: *may be refused*. *Late*: it worked when the client repeated what it
+  had not to repeat over the cable. *Harmless* ones only mention the blocked name.
 - What an application did is taken from its log: nginx (hosts of requests, names of hellos), CPython's `http.server` and `ssl`,
   aioquic, unbound, dnspython. What never lands, on the cable either, counts as nothing.
 - One router stands between Penstock and the servers, so a decoy with a TTL of 1 dies where an operator's would. The raw client's
@@ -58,7 +59,7 @@ def _totals(strategies: Sequence[Strategy], results: Sequence[Result]) -> str:
         f"**{len(strategies)} strategies, {len(landing)} of them land on a server somewhere. Bypasses: {count['bypass']} plays of "
         f"{len(bypassed)} strategies. Collateral: {count['collateral'] + count['harmed']} plays of {len(hurt)} strategies.**\n\n"
         f"Plays through Penstock: blocked name {count['stopped']} stopped, {count['bypass']} bypassed; allowed name {count['works']} "
-        f"worked, {count['refused']} refused as expected, {count['collateral']} collateral; harmless {count['passes']} passed, "
+        f"worked, {count['late']} worked after a repetition, {count['refused']} refused as expected, {count['collateral']} collateral; harmless {count['passes']} passed, "
         f"{count['harmed']} harmed; {count['unlanded']} never land.\n"
     )
 
@@ -79,11 +80,11 @@ def _families(families: Sequence[str], strategies: Sequence[Strategy], results: 
 def _cell(results: Sequence[Result]) -> str:
     count = _count(results)
     blocked = count["stopped"] + count["bypass"]
-    allowed = count["works"] + count["refused"] + count["collateral"]
+    allowed = count["works"] + count["late"] + count["refused"] + count["collateral"]
     harmless = count["passes"] + count["harmed"]
     words = []
     if blocked or allowed:
-        words.append(f"{count['stopped']}/{blocked}; {count['works']}+{count['refused']}/{allowed}")
+        words.append(f"{count['stopped']}/{blocked}; {count['works'] + count['late']}+{count['refused']}/{allowed}")
     if harmless:
         words.append(f"{count['passes']}/{harmless} pass")
     words += [f"**{count[bad]} {bad}**" for bad in BAD_OUTCOMES if count[bad]]

@@ -52,6 +52,7 @@ class Seen:
     taken: bytes = b""
     came: bytes = b""
     end: str = ""
+    repeats: int = 0  # by the client, of what was not acknowledged
 
     def count(self, host: str) -> int:
         """How often it acted on this name."""
@@ -170,6 +171,7 @@ def _gather(entries: list[dict[str, Any]], part: Part, one: Connection | Sender)
             seen.hosts[name] = seen.hosts.get(name, 0) + 1
     if isinstance(one, Connection):
         seen.came, seen.end = one.came, "reset" if one.is_reset else "closed" if one.is_ended else "open"
+        seen.repeats = one.repeats
     return seen
 
 

@@ -43,7 +43,7 @@ class Connection:
         self.last_s = self.begin_s
         self.news = asyncio.Event()
         self.identity = random.getrandbits(16)
-        self.acked_births: set[int] = set()
+        self.repeats = 0
 
     # ---- what comes ------------------------------------------------------------------------------------------------
     def take(self, arrival: Arrival) -> None:
@@ -79,7 +79,6 @@ class Connection:
             at += max(size, 1)
 
     def _take_syn_ack(self, seq: int, ack: int) -> None:
-        self.acked_births.add(ack)
         if not self.is_open and ack == (self.isn + 1) % MODULUS:
             self.is_open, self.next = True, (seq + 1) % MODULUS
 
@@ -132,6 +131,7 @@ class Connection:
             if self.is_over or not self.is_open:
                 return
             if self.acked < len(self.stream):
+                self.repeats += 1
                 self._send_plain(self.acked, len(self.stream))
 
     @property
@@ -194,7 +194,7 @@ class Connection:
         ports = self.ports[0], self.ports[1] + step.port
         segment = build_tcp(
             self.ends, ports, self.isn + 1 + at + step.seq, self.next + step.ack if "A" in step.flags else step.ack,
-            step.flags, data, options, step.window, step.urgent, step.checksum, step.header_words, step.reserved,
+            step.flags, data, options, step.window, self._urgent(step, at), step.checksum, step.header_words, step.reserved,
         )  # fmt: skip
         self._emit(segment, step)
 
@@ -202,9 +202,13 @@ class Connection:
         self.identity += 1
         for frame in build_frames(
             self.ends, TCP, segment, ttl=step.ttl or 64, identity=self.identity, ip_options=step.ip_options,
-            extensions=step.extensions, untrue=step.ip, pieces=step.pieces, tos=step.tos,
+            extensions=step.extensions, untrue=step.ip, pieces=step.pieces, tos=step.tos, tags=step.tags, station=step.station,
         ):  # fmt: skip
-            self.wire.send(frame)
+            self.wire.send(frame + step.trailer)
+
+    def _urgent(self, step: Segment, at: int) -> int:
+        place = step.urgent
+        return place if isinstance(place, int) else find_place(place, self.stream, self.host) - at
 
     def _stamp(self, more: int) -> int:
         return self.stamp_base + int((time.monotonic() - self.begin_s) * 1000) + more

@@ -4,6 +4,7 @@
               stopped     none did, and without the box it did
               unlanded    it did not without the box either: no success, and not counted as one
     allowed   works       the server acted on the allowed name as often as without the box
+              late        the same, after the client had to repeat what it had not to repeat without the box
               refused     it did not, and the catalogue says why that is right
               collateral  it did not
     harmless  passes      what mentions the blocked name arrived as without the box          harmed    it did not
@@ -60,7 +61,9 @@ def judge_part(part: Part, without: Seen, through: Seen) -> str:
         return "bypass" if comes else "stopped" if lands else "unlanded"
     if not lands:
         return "unlanded"
-    return "works" if comes >= lands else "refused" if strategy.ambiguous else "collateral"
+    if comes < lands:
+        return "refused" if strategy.ambiguous else "collateral"
+    return "late" if through.repeats > without.repeats else "works"
 
 
 def run_all(
@@ -81,7 +84,7 @@ def run_all(
                 if place == "without":
                     again = [part for part in parts if not part.strategy.harmless and not seen[place][part].count(part.host)]
                 else:
-                    again = [part for part in parts if judge_part(part, seen["without"][part], seen[place][part]) in ("collateral", "harmed")]
+                    again = [part for part in parts if judge_part(part, seen["without"][part], seen[place][part]) in ("collateral", "harmed", "late")]
                 for _ in range(2 if again else 0):  # a busy machine loses packets: what fails must fail alone, and again
                     found = play_all(ground, again)
                     seen[place] |= {part: one for part, one in found.items() if _is_better(part, one, seen[place][part])}
@@ -110,7 +113,7 @@ def _play(ground: Ground, parts: Sequence[Part], place: str, tell: Callable[[str
 def _is_better(part: Part, found: Seen, before: Seen) -> bool:
     if part.strategy.harmless:
         return sum(found.hosts.values()) + len(found.taken) > sum(before.hosts.values()) + len(before.taken)
-    return found.count(part.host) > before.count(part.host)
+    return (found.count(part.host), -found.repeats) > (before.count(part.host), -before.repeats)
 
 
 def bad_ones(results: Iterable[Result]) -> list[Result]:

@@ -25,6 +25,8 @@ REQUESTS: tuple[tuple[str, str, bytes], ...] = (
     ("form", "the name in a form", post(FORM)),
     ("json", "a request as text in a JSON body", post(JSON_TEXT)),
     ("raw-body", "a whole request as the body of a POST", post(RAW)),
+    ("expect", "a whole request as the body that a server was asked to expect",
+     post(RAW).replace(b"Content", b"Expect: 100-continue\r\nContent", 1)),
     ("similar", "a name that begins like it", get(b"Host: " + N + b".example.org")),
     ("prefix", "a name that ends like it", get(b"Host: my" + N)),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from tests.evasion.recipe import Segment, Strategy, Tcp
 PAD6 = b"\0\1\4\0\0\0\0"  # length 0, PadN of four
 HOP, ROUTING, DESTINATION = 0, 43, 60
 FOUR, SIX, ALL = ("IPv4", "VLAN"), ("IPv6",), ("IPv4", "IPv6", "VLAN")
+PLAIN = ("IPv4", "IPv6")
 
 FOUND: tuple[tuple[str, str, str, dict[str, object], tuple[str, ...]], ...] = (
     ("nop-options", "fragroute ip_opt", "eight NOP options", {"ip_options": b"\1" * 8}, FOUR),
@@ -20,6 +21,10 @@ FOUND: tuple[tuple[str, str, str, dict[str, object], tuple[str, ...]], ...] = (
     ("dscp", "Geneva, tamper tos", "traffic class 0xE0", {"tos": 0xE0}, ALL),
     ("congested", "RFC 3168", "congestion experienced", {"tos": 3}, ALL),
     ("high-ttl", "Geneva, tamper ttl", "a TTL of 255 where the handshake had 64", {"ttl": 255}, ALL),
+    ("trailer", "Ptacek and Newsham, link layer", "nine bytes behind the IP packet", {"trailer": b"Host: any"}, ALL),
+    ("priority-tag", "IEEE 802.1Q", "a tag of VLAN 0", {"tags": (0,)}, PLAIN),
+    ("two-priority-tags", "IEEE 802.1Q", "two tags of VLAN 0", {"tags": (0, 0)}, PLAIN),
+    ("three-priority-tags", "IEEE 802.1Q", "three tags of VLAN 0, more than are read", {"tags": (0, 0, 0)}, PLAIN),
     ("hop-by-hop", "zapret hopbyhop", "a hop-by-hop header", {"extensions": ((HOP, PAD6),)}, SIX),
     ("destination", "zapret destopt", "a destination options header", {"extensions": ((DESTINATION, PAD6),)}, SIX),
     ("two-destinations", "RFC 8200", "two destination options headers", {"extensions": ((DESTINATION, PAD6),) * 2}, SIX),
@@ -32,6 +37,7 @@ FOUND: tuple[tuple[str, str, str, dict[str, object], tuple[str, ...]], ...] = (
     ("wrong-order", "RFC 8200", "hop-by-hop behind destination options", {"extensions": ((DESTINATION, PAD6), (HOP, PAD6))}, SIX),
 )  # fmt: skip
 DOUBT = {
+    "three-priority-tags": "more than two VLAN tags are refused as malformed, a limit that is stated",
     "more-headers": "more than eight extension headers are refused as malformed, a limit that is stated",
 }
 

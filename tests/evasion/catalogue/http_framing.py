@@ -49,7 +49,6 @@ LENGTHS: tuple[Row, ...] = (
     ("length-space-colon", "request smuggling", "a space before the length's colon", post(b"Content-Length : " + SIZE, body=WHOLE), SMUGGLING),
     ("length-arabic", "request smuggling", "a length in Arabic digits", post("Content-Length: \u0665".encode(), body=b"abcde" + WHOLE), SMUGGLING),
     ("length-zeros", "request smuggling", "a length with leading zeros", post(b"Content-Length: 0005", body=b"abcde" + WHOLE), ""),
-    ("expect", "RFC 9110 10.1.1", "100-continue, and the request as body", post(b"Expect: 100-continue", b"Content-Length: " + SIZE, body=WHOLE), ""),
     ("expect-unknown", "request smuggling", "an expectation that nobody knows", post(b"Expect: nothing", b"Content-Length: 0", body=WHOLE), ""),
     ("after-close", "request smuggling", "behind a request that ends the connection", get(b"Host: " + C, b"Connection: close") + WHOLE, ""),
 )  # fmt: skip

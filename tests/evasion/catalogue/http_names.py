@@ -106,6 +106,7 @@ LINE = rows(
     ("absolute-upper", "Geneva, tamper target", "the scheme in upper case", get(b"Host: " + C, target=b"HTTP://" + H + b"/"), READINGS),
     ("absolute-user", "RFC 3986", "an absolute target with a user", get(b"Host: " + C, target=b"http://" + C + b"@" + H + b"/"), READINGS),
     ("no-host", "RFC 1945", "HTTP/1.0 without a Host, the name in the target", get(target=b"http://" + H + b"/", version=b"HTTP/1.0"), ""),
+    ("http-0-9", "RFC 1945", "HTTP/0.9 with the name in the target", b"GET http://" + H + b"/\r\n", READINGS),
     ("connect", "RFC 9110 9.3.6", "CONNECT to the name", get(b"Host: " + H, method=b"CONNECT", target=H + b":80"), READINGS),
     ("long-target", "byedpi; Geneva, insert", "a target of 5,000 bytes", get(b"Host: " + H, target=b"/" + b"a" * 5000), ""),
     ("eight-bit", "Geneva, corrupt", "bytes above 127 in the target", get(b"Host: " + H, target=b"/\xff\xfe"), ""),

@@ -6,7 +6,9 @@ from typing import Any
 
 from tests.evasion.recipe import COVER, Datagram, Piece, Quic, Strategy, Wait
 from tests.live.quic import V2, Flight
+from tests.quic import CLOSE, crypto, initial, varint
 
+READINGS = "one QUIC library takes it, another refuses it"
 TWO = "two hellos are shown, or two versions of one: a server may take either"
 PING, PADDING, OTHER, FIRST = b"\1", b"\0", b"otherkey", 50
 Shape = Callable[[Any], list[Any]]
@@ -65,6 +67,16 @@ def long_head(flight: Flight, kind: int, body: int = 40) -> bytes:
     return bytes([first]) + b"\0\0\0\1" + ids + (0x4000 | body).to_bytes(2) + bytes(body)
 
 
+def made(flight: Flight, frames: bytes, **how: Any) -> bytes:
+    """This connection's Initial, by hand."""
+    return initial(flight.server_id, frames, scid=flight.client_id, **how)
+
+
+def stretched(flight: Flight) -> bytes:
+    """The CRYPTO frame with every number eight bytes long."""
+    return b"\6" + varint(0, 8) + varint(len(flight.hello), 8) + flight.hello
+
+
 LARGE = 2500
 FOUND: tuple[tuple[str, str, str, Quic, str], ...] = (
     ("plain", "browsers", "an ordinary first flight", Quic(), ""),
@@ -117,6 +129,27 @@ FOUND: tuple[tuple[str, str, str, Quic, str], ...] = (
      Quic(lambda f: [f.seal(f.piece(0, 4), FIRST, 100) + f.seal(f.piece(4), FIRST + 1, 1100)]), ""),
     ("bytes-behind", "RFC 9000 12.2", "bytes behind the packet", Quic(lambda f: [f.seal(f.piece(0)) + b"\xff" * 99]), ""),
     ("small", "RFC 9000 14.1", "an Initial of 700 bytes, which no server should take, before the right one", Quic(lambda f: [f.seal(f.piece(0), 0, 700), Wait(0.05), *f.datagrams]), ""),
+    ("token", "RFC 9000 17.2.2", "with a token that nobody gave", Quic(lambda f: [made(f, f.piece(0), number=FIRST, token=b"t" * 40)]), ""),
+    ("long-numbers", "RFC 9000 16", "numbers of eight bytes where one is enough", Quic(lambda f: [made(f, stretched(f), number=FIRST)]), ""),
+    ("long-type", "RFC 9000 12.4", "a frame type of two bytes", Quic(lambda f: [made(f, b"\x40\6" + f.piece(0)[1:], number=FIRST)]), READINGS),
+    ("number-bytes-1", "RFC 9000 17.1", "a packet number of one byte", Quic(lambda f: [made(f, f.piece(0), number=FIRST, number_bytes=1)]), ""),
+    ("number-bytes-4", "RFC 9000 17.1", "a packet number of four bytes", Quic(lambda f: [made(f, f.piece(0), number=1 << 20, number_bytes=4)]), ""),
+    ("fixed-bit", "RFC 9287", "the fixed bit is 0", Quic(lambda f: [made(f, f.piece(0), number=FIRST, first=0x80)]), READINGS),
+    ("reserved-bits", "RFC 9000 17.2", "reserved bits of the header are set", Quic(lambda f: [made(f, f.piece(0), number=FIRST, first=0xCC)]), READINGS),
+    ("close-behind", "SymTCP, teardown", "CONNECTION_CLOSE in the same packet behind the hello",
+     Quic(lambda f: [made(f, f.piece(0) + CLOSE, number=FIRST)]), READINGS),
+    ("close-before", "INTANG, teardown", "an Initial that closes the connection, dying at the router",
+     Quic(lambda f: [like(f.seal(CLOSE, FIRST), ttl=1), f.seal(f.piece(0), FIRST + 1)]), ""),
+    ("no-padding", "RFC 9000 14.1", "padding behind the packet, not in it", Quic(lambda f: [made(f, f.piece(0), number=FIRST, size=0).ljust(1250, b"\0")]), READINGS),
+    ("large", "browsers", "a datagram of 1,452 bytes", Quic(lambda f: [made(f, f.piece(0), number=FIRST, size=1452)]), ""),
+    ("empty-crypto", "Geneva, corrupt", "empty CRYPTO frames around the hello", Quic(lambda f: [made(f, f.piece(0, 0) + f.piece(0) + f.piece(9, 9), number=FIRST)]), ""),
+    ("far-crypto", "SymTCP, memory", "a CRYPTO frame far beyond the hello before it",
+     Quic(lambda f: [made(f, crypto(60_000, b"x") + f.piece(0), number=FIRST)]), READINGS),
+    ("hello-twice", "Ptacek and Newsham", "an allowed hello right behind the real one in the stream",
+     Quic(lambda f: [made(f, f.piece(0) + crypto(len(f.hello), _cover(f)), number=FIRST)]), TWO),
+    ("many-connections", "SymTCP, memory", "forty unfinished connections of the same port before",
+     Quic(lambda f: [*(initial(bytes([n]) * 8, crypto(0, f.hello[:40]), scid=b"x") for n in range(40)), *f.datagrams]),
+     "unfinished connections of one pair of addresses are counted, and more are refused"),
     ("high-number", "SymTCP, numbers", "packet numbers from 30,000", Quic(lambda f: pack(f, f.piece(0), first=30_000)), ""),
     ("fragments", "zapret ipfrag2 on QUIC", "in IP fragments", Quic(carried(pieces=(Piece(0, 600), Piece(600)))), ""),
     ("fragments-turned", "zapret ipfrag2 on QUIC", "the same, the last first", Quic(carried(pieces=(Piece(600), Piece(0, 600)))), ""),

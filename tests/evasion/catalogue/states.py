@@ -4,12 +4,15 @@ INTANG's and SymTCP's desynchronisation, Geneva's state attacks, and handshakes 
 """
 
 from tests.evasion.catalogue.decoys import MD5
-from tests.evasion.recipe import AwaitAck, AwaitAnswer, Renew, Segment, Step, Strategy, Syn, Tcp, Wait
 from tests.evasion.catalogue.segments import pieces
+from tests.evasion.places import MARK
+from tests.evasion.recipe import AwaitAck, AwaitAnswer, Renew, Segment, Step, Strategy, Syn, Tcp, Wait
 from tests.vocabulary import MPTCP_CAPABLE, MSS
 
 FIRST, LAST = pieces("mid")
 ACKED = Segment(0, 0, flags="A")
+SSH = b"SSH-2.0-OpenSSH_9.2\r\n"
+BAND = "a server with SO_OOBINLINE keeps the byte out of band in the name, others take it out"
 REAL = Segment()
 
 
@@ -78,12 +81,18 @@ OPENINGS: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
     ("wrong-third", "SymTCP, ACK in SYN_RECV", "an ACK of a wrong number first: the server answers with a reset and waits on",
      (Syn(), empty("A", ack=5_000), ACKED, REAL), ""),
     ("fin-third", "SymTCP, FIN in SYN_RECV", "a FIN without ACK in place of the handshake's ACK", (Syn(), empty("F"), ACKED, REAL), ""),
-    ("two-syns", "SymTCP, SYN repeated with another number", "two SYNs with different numbers; the second handshake is completed",
-     (Syn(wait=False), Wait(0.05), Renew(), Syn(), ACKED, REAL), ""),
+    ("two-syns", "SymTCP, SYN repeated with another number", "two SYNs with different numbers at once; the first handshake is completed",
+     (Syn(wait=False), Syn(seq=1_000_000, wait=False), Wait(0.1), ACKED, REAL), ""),
+    ("two-syns-below", "SymTCP, SYN repeated with another number", "the same, the other number being lower",
+     (Syn(wait=False), Syn(seq=-1_000, wait=False), Wait(0.1), ACKED, REAL), ""),
+    ("reuse-after-free", "SymTCP, reuse of ports", "a protocol that nobody reads, a reset, and a new connection of the same ports",
+     (Syn(), ACKED, Segment(0, 0, fill=SSH), AwaitAnswer(), Segment(0, 0, flags="RA", seq=len(SSH)), Wait(0.1), Renew(), Syn(), ACKED, REAL), ""),
+    ("reuse-below", "SymTCP, reuse of ports", "the same, with a first number below the first connection's",
+     (Syn(), ACKED, Segment(0, 0, fill=SSH), AwaitAnswer(), Segment(0, 0, flags="RA", seq=len(SSH)), Wait(0.1), Renew(-5), Syn(), ACKED, REAL), ""),
     ("two-handshakes", "INTANG, TCB reuse", "a handshake that is reset, then another of the same ports",
      (Syn(), ACKED, empty("RA"), Wait(0.05), Renew(), Syn(), ACKED, REAL), ""),
     ("reuse-after-request", "SymTCP, reuse of ports", "half a request, a reset, and a new connection of the same ports",
-     (Syn(), ACKED, FIRST, AwaitAck("mid"), empty("RA", seq=0), Wait(0.1), Renew(), Syn(), ACKED, REAL), ""),
+     (Syn(), ACKED, FIRST, AwaitAck("mid"), late("RA"), Wait(0.1), Renew(), Syn(), ACKED, REAL), ""),
     ("no-stamps", "SymTCP, options", "no timestamps at all", (Syn(options=MSS), ACKED, REAL), ""),
     ("stamp-alone-later", "Geneva, options", "no timestamps in the handshake, an old one in a decoy",
      (Syn(options=MSS), ACKED, Segment(fill="cover", ttl=1, options=b"\1\1\x08\x0a" + bytes(8)), REAL), ""),
@@ -99,15 +108,16 @@ OPENINGS: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
     ("mss-tiny", "fragroute; GoodbyeDPI --native-frag", "an MSS of 48", (Syn(options=b"\2\4\0\x30"), ACKED, REAL), ""),
 )  # fmt: skip
 ODDITIES: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
-    ("oob", "byedpi --oob", "a byte out of band in the middle of the name: a reader in line takes it for part of the stream",
-     (Segment(0, "mid"), Segment("mid", "mid", fill=b"x", flags="UPA", urgent=1), LAST),
-     "the urgent byte and the name's next byte have the same number"),
-    ("oob-ahead", "byedpi --disoob", "the same, ahead of its turn",
-     (Segment("mid", "mid", fill=b"x", flags="UPA", urgent=1), LAST, FIRST), "the urgent byte and the name's next byte have the same number"),
+    ("oob", "byedpi --oob", "a byte out of band in the name", (Segment(0, "mark"), Segment("mark", "mark+1", flags="UPA", urgent=1), Segment("mark+1")), BAND),
+    ("oob-joined", "byedpi --oob", "the same, at the end of the first half's segment", (Segment(0, "mark+1", flags="UPA", urgent="mark+1"), Segment("mark+1")), BAND),
+    ("oob-ahead", "byedpi --disoob", "the same, the second half first",
+     (Segment("mark+1"), Segment(0, "mark+1", flags="UPA", urgent="mark+1")), BAND),
+    ("oob-empty", "SymTCP, URG without data", "an empty segment makes a byte of the name urgent, then the request without the flag",
+     (Segment(0, 0, flags="UA", urgent="mark+1"), Segment()), BAND),
+    ("oob-behind", "SymTCP, URG without data", "half of the request, then the same empty segment, and the rest",
+     (Segment(0, "mark"), Segment("mark", "mark", flags="UA", urgent=1), Segment("mark")), BAND),
     ("urgent-zero", "SymTCP, URG", "URG with a pointer of 0 on the whole", (Segment(flags="UPA", urgent=0),), ""),
     ("urgent-far", "SymTCP, URG", "URG with a pointer past the end", (Segment(flags="UPA", urgent=60_000),), ""),
-    ("urgent-empty", "SymTCP, URG without data", "an empty segment whose urgent pointer names a byte of the request",
-     (Segment(0, 0, flags="UA", urgent=30), REAL), ""),
     ("reserved", "Geneva, tamper reserved", "reserved bits of the TCP header set", (Segment(reserved=0xE),), ""),
     ("ecn", "Geneva, tamper flags", "ECE and CWR on the request", (Segment(flags="PAEC"),), ""),
     ("flood-of-acks", "SymTCP, window probes", "twenty empty ACKs, then the request", (Segment(0, 0, flags="A", times=20), REAL), ""),
@@ -116,8 +126,8 @@ ODDITIES: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
     ("option-unknown", "Geneva, options", "an option without a meaning on the request", (Segment(options=b"\xfd\6abcd\1\1"),), ""),
     ("option-bad-length", "SymTCP, malformed options", "an option of length 0 on the request", (Segment(options=b"\x63\0\1\1"),), ""),
     ("no-stamp-later", "SymTCP, no timestamp", "the request without the timestamps that were agreed", (Segment(stamp=None),), ""),
-    ("stamp-future", "SymTCP, timestamps", "a timestamp of an hour ahead on the first half, then true ones",
-     (Segment(0, "mid", stamp=3_600_000), LAST), ""),
+    ("stamp-future", "SymTCP, timestamps", "a timestamp of an hour ahead",
+     (Segment(stamp=3_600_000),), ""),
     ("ack-old-real", "SymTCP, ACK below the window", "the request acknowledges less than before", (Segment(ack=-20),), ""),
     ("push-each", "Geneva, flags", "PSH on every byte of the name", tuple(pieces(*(f"host+{n}" for n in range(0, 17, 2)))), ""),
     ("second-request-late", "INTANG, beyond the first packets", "half a request, an answer's time, and the rest",
@@ -125,8 +135,18 @@ ODDITIES: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
     ("other-port", "Geneva, tamper dport", "the first half also to another port, where nobody listens",
      (Segment(0, "mid", fill="cover", port=1), FIRST, LAST), ""),
 )  # fmt: skip
+
+
+def put_mark(flight: bytes) -> bytes:
+    """A byte put into the name, which goes out of band."""
+    at = flight.index(b".example.test")
+    return flight[:at] + MARK[:1] + flight[at:]
+
+
 STRATEGIES = [
-    Strategy(f"{family}.{name}", family, source, what, Tcp(steps), ambiguous=doubt)
+    Strategy(
+        f"{family}.{name}", family, source, what, Tcp(steps, change=put_mark if doubt == BAND else None), ambiguous=doubt,
+    )
     for family, table in (("teardown", TEARDOWN), ("handshake", OPENINGS), ("segment", ODDITIES))
     for name, source, what, steps, doubt in table
 ]

@@ -17,7 +17,6 @@ from tests.hellos import (
     message,
     name_entry,
     plain_hello,
-    post_quantum_hello,
     record,
     records,
     server_name,
@@ -97,13 +96,19 @@ def _hello(name: bytes, *more: bytes, names: bytes | None = None, versions: byte
     return hello(sni, versions or supported_versions(0x0304, 0x0303), groups_and_signatures(), key_share(), *more)
 
 
+def _large(name: bytes) -> bytes:
+    groups = extension(10, vector16(b"\x11\xec\0\x1d\0\x17")) + extension(13, vector16(b"\4\3\x08\4\4\1"))
+    shares = extension(51, vector16(b"\x11\xec" + vector16(bytes(1216)) + b"\0\x1d" + vector16(bytes(range(32)))))
+    return hello(extension(0x3A3A), shares, server_name(name), alpn(b"h2", b"http/1.1"), supported_versions(0x3A3A, 0x0304), groups)
+
+
 def stream(make: Callable[[bytes], bytes], cuts: tuple[int, ...] = ()) -> Stream:
     return lambda host: records(make(host.encode()), cuts)
 
 
 HELLOS: tuple[tuple[str, str, str, Stream, str], ...] = (
     ("short", "Geneva, tamper hello", "the shortest hello of TLS 1.3", stream(plain_hello), ""),
-    ("post-quantum", "browsers", "a browser's hello of 1.8 KB", stream(post_quantum_hello), ""),
+    ("post-quantum", "browsers", "a browser's hello of 1.8 KB", stream(_large), ""),
     ("upper", "zapret domcase", "the name in upper case", stream(lambda name: _hello(name.upper())), ""),
     ("mixed", "zapret domcase", "the name in mixed case", stream(lambda name: _hello(name.title())), ""),
     ("dot", "zapret hostdot", "a dot behind the name", stream(lambda name: _hello(name + b".")), READINGS),
