@@ -9,9 +9,9 @@ import ssl
 import time
 
 from aioquic.h3.connection import H3Connection
+from aioquic.h3.events import DataReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
-from aioquic.h3.events import DataReceived
 
 from tests.evasion.frames import UDP, Ends, build_frames, build_udp
 from tests.evasion.recipe import Datagram, Datagrams, Quic, Wait

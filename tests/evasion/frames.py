@@ -50,7 +50,9 @@ def build_tcp(
     """A segment; `checksum` is right, wrong, zero, or bare: the pseudo-header's alone."""
     options += b"\0" * (-len(options) % 4)
     words = 5 + len(options) // 4 if header_words is None else header_words
-    head = struct.pack(">HHIIBBHHH", *ports, seq % MODULUS, ack % MODULUS, words << 4 | reserved, flag_bits(flags), window, 0, urgent)
+    head = struct.pack(
+        ">HHIIBBHHH", *ports, seq % MODULUS, ack % MODULUS, words << 4 | reserved, flag_bits(flags), window, 0, urgent
+    )
     content = head + options + data
     bare = sum16(ends.packed + struct.pack(">II", len(content), TCP))
     value = {"right": ends.checksum(content, TCP), "zero": 0, "bare": bare}.get(checksum)
@@ -77,7 +79,10 @@ def build_frames(
     between = b"".join(b"\x81\0" + tag.to_bytes(2) for tag in tags)
     link = (station or ends.server_mac) + ends.client_mac + between + ETHERTYPES[ends.version]
     if not pieces:
-        return [link + _build_ip(ends, protocol, content, ttl, identity, 0, False, ip_options, extensions, dict(untrue), tos)]
+        return [
+            link
+            + _build_ip(ends, protocol, content, ttl, identity, 0, False, ip_options, extensions, dict(untrue), tos)
+        ]
     frames = []
     for piece in pieces:
         end = len(content) if piece.end is None else min(piece.end, len(content))
@@ -120,6 +125,8 @@ def _build_ip(
     field = untrue.get("flags", 0 if is_piece else 0x4000) | start // 8 | (0x2000 if more else 0)
     length = 4 * words + len(content) + untrue.get("length", 0)
     first = untrue.get("version", 4) << 4 | untrue.get("words", words)
-    head = struct.pack(">BBHHHBBH", first, tos, length, identity & 0xFFFF, field, ttl, protocol, 0) + ends.packed + options
+    head = (
+        struct.pack(">BBHHHBBH", first, tos, length, identity & 0xFFFF, field, ttl, protocol, 0) + ends.packed + options
+    )
     value = (~sum16(head) & 0xFFFF) + untrue.get("checksum", 0) & 0xFFFF
     return head[:10] + value.to_bytes(2) + head[12:] + content

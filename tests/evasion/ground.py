@@ -59,8 +59,6 @@ def server_address(server: str, version: int) -> str:
     return f"203.0.113.{number}" if version == 4 else f"2001:db8:99::{number}"
 
 
-
-
 class Road(Topology):
     """The topology with a router in the place of its server, and the servers one hop behind it."""
 
@@ -116,14 +114,18 @@ class Ground:
         found = [json.loads(line) for name in ("site.log", "nginx.log") for line in self._read_lines(name)]
         for line in self._read_lines("unbound.log"):
             if told := re.search(r"info: (\S+) (\S+) \S+ \S+ (?:NOERROR|NXDOMAIN) ", line):
-                found.append({"server": "unbound", "kind": "question", "client": told[1], "host": told[2].rstrip(".").lower()})
+                found.append(
+                    {"server": "unbound", "kind": "question", "client": told[1], "host": told[2].rstrip(".").lower()}
+                )
         for line in self._read_lines("nginx.debug"):
             if told := re.search(r'\*(\d+) (?:accept: \[?([0-9a-f.:]+?)\]?:\d+ fd|SSL server name: "(.*)")', line):
                 number, client, host = told.groups()
                 if client:
                     self.nginx_clients[number] = client
                 elif number in self.nginx_clients:
-                    found.append({"server": "nginx", "kind": "hello", "client": self.nginx_clients[number], "host": host})
+                    found.append(
+                        {"server": "nginx", "kind": "hello", "client": self.nginx_clients[number], "host": host}
+                    )
         return found
 
     def _read_lines(self, name: str) -> list[str]:
@@ -159,7 +161,8 @@ def build_ground(here: Path, *, is_judged: bool, vlan: Sequence[int] = ()) -> It
 def _write_configuration(here: Path) -> Path:
     mine = {"id": "raw", "prefixes": ["10.78.0.0/16", "fd78::/64"], "profile": "everything", "fail": "closed"}
     kernel = [
-        {"id": one.name, "prefixes": [f"{one.ipv4}/32", f"{one.ipv6}/128"], "profile": "nothing"} for one in (HOME, OFFICE)
+        {"id": one.name, "prefixes": [f"{one.ipv4}/32", f"{one.ipv6}/128"], "profile": "nothing"}
+        for one in (HOME, OFFICE)
     ]
     return write_configuration(here, subscribers=[mine, *kernel])
 
@@ -171,7 +174,9 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
     for name in ("nginx.log", "nginx.debug", "site.log", "unbound.log"):
         (here / name).touch()
     with (here / "errors").open("w") as errors:
-        road.spawn(place, ["nginx", "-c", here / "nginx.conf", "-p", here, "-e", "stderr"], stdout=errors, stderr=errors)
+        road.spawn(
+            place, ["nginx", "-c", here / "nginx.conf", "-p", here, "-e", "stderr"], stdout=errors, stderr=errors
+        )
         words: list[str | Path] = [sys.executable, "-m", "tests.evasion.site", "--addresses"]
         words += [server_address("CPython", version) for version in (4, 6)]
         words += ["--certificate", pair.certificate, "--key", pair.key, "--log", here / "site.log"]
@@ -185,5 +190,3 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
     assert site.stdout is not None
     if site.stdout.readline() != "ready\n":
         raise RuntimeError(f"the servers did not start: {(here / 'errors').read_text(errors='replace')[-600:]}")
-
-

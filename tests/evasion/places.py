@@ -18,6 +18,12 @@ NAME_BYTES = len(BLOCKED)
 MARK = b"\x7f.example"  # behind a byte that a recipe put into the name
 
 
+FIELDS = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en,de;q=0.5\r\nDNT: 1\r\n"
+)
+
+
 def build_stream(stream: Stream, host: str) -> bytes:
     """A template with its host, or what is made of the host."""
     return stream(host) if callable(stream) else stream.replace(b"{host}", host.encode())
@@ -25,7 +31,7 @@ def build_stream(stream: Stream, host: str) -> bytes:
 
 def http_request(host: str, path: str = "/") -> bytes:
     """A request as browsers write it."""
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\nAccept: */*\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{FIELDS}\r\n".encode()
 
 
 def dns_query(host: str, kind: str = "A", **more: object) -> bytes:

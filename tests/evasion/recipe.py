@@ -67,7 +67,9 @@ class Segment:
     reserved: int = 0
     ip_options: bytes = b""
     extensions: tuple[tuple[int, bytes], ...] = ()
-    ip: tuple[tuple[str, int], ...] = ()  # fields of the IP header that are not true: version, length, checksum, protocol, flags
+    ip: tuple[
+        tuple[str, int], ...
+    ] = ()  # fields of the IP header that are not true: version, length, checksum, protocol, flags
     pieces: tuple[Piece, ...] = ()
     times: int = 1
     tos: int = 0

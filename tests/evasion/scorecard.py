@@ -39,7 +39,12 @@ def write_scorecard(path: Path, strategies: Sequence[Strategy], results: Sequenc
     for result in results:
         by_id[result.key.id].append(result)
     families = list(dict.fromkeys(strategy.family for strategy in strategies))
-    text = [HEAD, _totals(strategies, results), "\n## By family, server and net\n\n", _families(families, strategies, results)]
+    text = [
+        HEAD,
+        _totals(strategies, results),
+        "\n## By family, server and net\n\n",
+        _families(families, strategies, results),
+    ]
     for family in families:
         text.append(f"\n## {family}\n\n| id | what | source | expected | seen |\n|---|---|---|---|---|\n")
         text += [_line(one, by_id[one.id]) for one in strategies if one.family == family]
@@ -92,7 +97,13 @@ def _cell(results: Sequence[Result]) -> str:
 
 
 def _line(strategy: Strategy, results: Sequence[Result]) -> str:
-    expected = "passes" if strategy.harmless else f"stopped; may be refused: {strategy.ambiguous}" if strategy.ambiguous else "stopped; works"
+    expected = (
+        "passes"
+        if strategy.harmless
+        else f"stopped; may be refused: {strategy.ambiguous}"
+        if strategy.ambiguous
+        else "stopped; works"
+    )
     words = [strategy.id.split(".", 1)[1], strategy.what, strategy.source, expected, _seen(results)]
     return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |\n"
 

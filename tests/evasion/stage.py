@@ -16,13 +16,13 @@ from tests.evasion.datagrams import Caller, Sender, play_datagrams
 from tests.evasion.frames import Ends
 from tests.evasion.ground import Ground, server_address
 from tests.evasion.places import TlsClient, build_stream, dns_query, http_request
-from tests.evasion.recipe import SHAKE, SERVERS, Datagrams, Quic, Strategy, Syn, Tcp
+from tests.evasion.recipe import SERVERS, SHAKE, Datagrams, Quic, Strategy, Syn, Tcp
 from tests.evasion.site import SINK_PORT
 from tests.evasion.tcp import Connection
 from tests.evasion.wire import Wire
 
-AT_ONCE = 48
-BATCH = 240
+AT_ONCE = 64
+BATCH = 600
 QUIET_S, QUIET_LIMIT_S = 0.25, 3.0
 REJECTED = {400, 408, 413, 414, 431, 494, 501, 505}  # of nginx: not a request that it acted on
 AUTHORITY = re.compile(r"^(?:CONNECT |\S+ +https?://)([^/ ]+)", re.IGNORECASE)
@@ -73,7 +73,9 @@ def parts_of(strategies: Iterable[Strategy], nets: Sequence[str], hosts: Sequenc
     ]
 
 
-def play_all(ground: Ground, parts: Sequence[Part], tell: Callable[[int], None] = lambda count: None) -> dict[Part, Seen]:
+def play_all(
+    ground: Ground, parts: Sequence[Part], tell: Callable[[int], None] = lambda count: None
+) -> dict[Part, Seen]:
     """Play them; what was seen of each."""
     seen: dict[Part, Seen] = {}
     for batch in _batches(parts):

@@ -28,7 +28,9 @@ SACK, SCALE = b"\4\2", NOP + b"\3\3\7"
 class Connection:
     """One connection to one port of a server."""
 
-    def __init__(self, wire: Wire, ends: Ends, port: int, host: str, stream: bytes, tls: TlsClient | None = None) -> None:
+    def __init__(
+        self, wire: Wire, ends: Ends, port: int, host: str, stream: bytes, tls: TlsClient | None = None
+    ) -> None:
         self.wire, self.ends, self.host, self.stream, self.tls = wire, ends, host, stream, tls
         self.cover = cover_of(stream, host)
         self.ports = (random.randrange(20_000, 60_000), port)
@@ -62,7 +64,7 @@ class Connection:
                 self._take_syn_ack(seq, ack)
             return
         if flags & RST:
-            self.is_reset |= self.is_open and ahead(seq, self.next) in (0, 1) or not self.is_open
+            self.is_reset |= (self.is_open and ahead(seq, self.next) in (0, 1)) or not self.is_open
             return
         if not self.is_open:
             return
@@ -155,7 +157,9 @@ class Connection:
             self._send_syn(step)
             return
         for turn in range(3):
-            self._send_syn(step if turn == 0 else replace(step, fill=None, options=None))  # as Linux repeats a Fast Open
+            self._send_syn(
+                step if turn == 0 else replace(step, fill=None, options=None)
+            )  # as Linux repeats a Fast Open
             if await self._wait(lambda: self.is_open or self.is_reset, SYN_S):
                 return
 
@@ -166,7 +170,15 @@ class Connection:
             options = MSS + SACK + timestamps(self._stamp(0), 0)[2:] + SCALE
         self.has_stamps = b"\x08\x0a" in options
         segment = build_tcp(
-            self.ends, self.ports, self.isn + step.seq, step.ack, step.flags, data, options, step.window, checksum=step.checksum
+            self.ends,
+            self.ports,
+            self.isn + step.seq,
+            step.ack,
+            step.flags,
+            data,
+            options,
+            step.window,
+            checksum=step.checksum,
         )
         self._emit(segment, Segment(ttl=step.ttl))
 

@@ -12,15 +12,17 @@
 Knows what servers' logs showed. Refuses to know packets.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.evasion.ground import Ground
-from tests.evasion.recipe import ALLOWED, BLOCKED
-from tests.evasion.stage import Part, Seen, parts_of, play_all
+from tests.evasion.recipe import ALLOWED, BLOCKED, Strategy
+from tests.evasion.stage import Part, Seen, play_all
 
 HOSTS = (BLOCKED, ALLOWED)
 BAD_OUTCOMES = ("bypass", "collateral", "harmed")
+DOUBTED = ("collateral", "harmed", "late")  # also what a busy machine does
+TRIES = 2
 Tell = Callable[[int], None]
 
 
@@ -36,12 +38,12 @@ class Key:
 
 @dataclass
 class Result:
-    """The outcome for each of the two names, in a word, and what was seen on both grounds."""
+    """The outcome for each of the two names, in a word, and what was seen without the box and through it."""
 
     key: Key
-    part: Part
+    strategy: Strategy
     outcomes: dict[str, str] = field(default_factory=dict)
-    seen: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    seen: dict[str, tuple[Seen, Seen]] = field(default_factory=dict)
 
     @property
     def is_bad(self) -> bool:
@@ -66,55 +68,40 @@ def judge_part(part: Part, without: Seen, through: Seen) -> str:
     return "late" if through.repeats > without.repeats else "works"
 
 
-def run_all(
-    strategies: Sequence[object], nets: Sequence[str], play: Callable[[bool, Sequence[str], Callable[[Ground], None]], None],
-    tell: Callable[[str, int, int], None],
-) -> list[Result]:  # fmt: skip
-    """Play strategies on both grounds for each group of nets; `play` builds a ground and hands it over."""
+def play_without(ground: Ground, parts: Sequence[Part], tell: Tell = lambda count: None) -> dict[Part, Seen]:
+    """Play on a ground without the box. What did not land is played once more: a busy machine loses packets."""
+    seen = play_all(ground, parts, tell)
+    again = [part for part in parts if not part.strategy.harmless and not seen[part].count(part.host)]
+    return _keep_better(seen, play_all(ground, again))
+
+
+def play_through(
+    ground: Ground, parts: Sequence[Part], without: dict[Part, Seen], tell: Tell = lambda count: None
+) -> dict[Part, Seen]:
+    """Play on a ground with the box. What was harmed or late is played twice more, by itself; a bypass stays one."""
+    seen = play_all(ground, parts, tell)
+    for _ in range(TRIES):
+        again = [part for part in parts if judge_part(part, without[part], seen[part]) in DOUBTED]
+        seen = _keep_better(seen, play_all(ground, again))
+    return seen
+
+
+def judge_all(parts: Sequence[Part], without: dict[Part, Seen], through: dict[Part, Seen]) -> list[Result]:
+    """The results, the two names of each in one."""
     results: dict[Key, Result] = {}
-    for group in (tuple(net for net in nets if net != "VLAN"), tuple(net for net in nets if net == "VLAN")):
-        parts = parts_of(strategies, group, HOSTS)  # type: ignore[arg-type]
-        if not parts:
-            continue
-        seen: dict[str, dict[Part, Seen]] = {}
-        for place, is_judged in (("without", False), ("through", True)):
-
-            def fill(ground: Ground, place: str = place, parts: list[Part] = parts) -> None:
-                seen[place] = _play(ground, parts, place, tell)
-                if place == "without":
-                    again = [part for part in parts if not part.strategy.harmless and not seen[place][part].count(part.host)]
-                else:
-                    again = [part for part in parts if judge_part(part, seen["without"][part], seen[place][part]) in ("collateral", "harmed", "late")]
-                for _ in range(2 if again else 0):  # a busy machine loses packets: what fails must fail alone, and again
-                    found = play_all(ground, again)
-                    seen[place] |= {part: one for part, one in found.items() if _is_better(part, one, seen[place][part])}
-
-            play(is_judged, group, fill)
-        for part in parts:
-            key = Key(part.strategy.id, part.over, part.server, part.net)
-            result = results.setdefault(key, Result(key, part))
-            without, through = seen["without"][part], seen["through"][part]
-            result.seen["without", part.host], result.seen["through", part.host] = without, through
-            result.outcomes[part.host] = judge_part(part, without, through)
+    for part in parts:
+        key = Key(part.strategy.id, part.over, part.server, part.net)
+        result = results.setdefault(key, Result(key, part.strategy))
+        result.seen[part.host] = without[part], through[part]
+        result.outcomes[part.host] = judge_part(part, without[part], through[part])
     return list(results.values())
 
 
-def _play(ground: Ground, parts: Sequence[Part], place: str, tell: Callable[[str, int, int], None]) -> dict[Part, Seen]:
-    done = 0
-
-    def count(number: int) -> None:
-        nonlocal done
-        done += number
-        tell(place, done, len(parts))
-
-    return play_all(ground, parts, count)
+def _keep_better(seen: dict[Part, Seen], found: dict[Part, Seen]) -> dict[Part, Seen]:
+    return seen | {part: one for part, one in found.items() if _rank(part, one) > _rank(part, seen[part])}
 
 
-def _is_better(part: Part, found: Seen, before: Seen) -> bool:
+def _rank(part: Part, seen: Seen) -> tuple[int, int]:
     if part.strategy.harmless:
-        return sum(found.hosts.values()) + len(found.taken) > sum(before.hosts.values()) + len(before.taken)
-    return (found.count(part.host), -found.repeats) > (before.count(part.host), -before.repeats)
-
-
-def bad_ones(results: Iterable[Result]) -> list[Result]:
-    return [result for result in results if result.is_bad]
+        return sum(seen.hosts.values()) + len(seen.taken), 0
+    return seen.count(part.host), -seen.repeats

@@ -56,7 +56,12 @@ CONTENTS: tuple[tuple[str, str, str, bytes | str], ...] = (
     ("noise", "byedpi --fake-data", "noise", "noise"),
     ("http", "zapret fake-http", "another site's request", HTTP_FAKE),
     ("hello", "zapret fake-tls", "another site's hello", TLS_FAKE),
-    ("garbage-records", "zapret fake-tls mod rnd", "a hello whose length promises more", TLS_FAKE[:3] + b"\x3f\xff" + TLS_FAKE[5:]),
+    (
+        "garbage-records",
+        "zapret fake-tls mod rnd",
+        "a hello whose length promises more",
+        TLS_FAKE[:3] + b"\x3f\xff" + TLS_FAKE[5:],
+    ),
     ("application-data", "INTANG, decoy payload", "records of TLS application data", b"\x17\3\3\0\x20" + bytes(32)),
     ("ssh", "SymTCP, protocol confusion", "a protocol that nobody reads", b"SSH-2.0-OpenSSH_9.2\r\n"),
     ("response", "Geneva, tamper load", "a server's response", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
@@ -77,8 +82,13 @@ def _ways() -> list[Strategy]:
 
 def _contents() -> list[Strategy]:
     return [
-        Strategy(f"decoy.of-{name}", "decoy", source, f"a decoy that dies at the router: {what}",
-                 Tcp((Segment(fill=fill, ttl=1), Segment())))  # fmt: skip
+        Strategy(
+            f"decoy.of-{name}",
+            "decoy",
+            source,
+            f"a decoy that dies at the router: {what}",
+            Tcp((Segment(fill=fill, ttl=1), Segment())),
+        )  # fmt: skip
         for name, source, what, fill in CONTENTS
     ]
 
@@ -121,7 +131,8 @@ PLACES: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
      (Segment(fill="cover", ttl=1, pieces=(Piece(0, 48), Piece(48))), Segment()), ""),
     ("near-ttl", "zapret autottl", "all of the connection reaches the server with a TTL of 1, the decoy dies one hop before",
      (Syn(ttl=2), Segment(0, 0, flags="A", ttl=2), lost(ttl=1), Segment(ttl=2), Wait(0.1), Segment(ttl=2)), NEAR),
-    ("delivered", "zapret, TTL too high", "a decoy that arrives, then the request", (lost(), Segment()), TWO),
+    ("delivered", "zapret, TTL too high", "another site's request arrives in its place, then the request",
+     (Segment(0, 0, fill=HTTP_FAKE), Segment()), TWO),
     ("delivered-sums", "zapret, TTL too high", "a decoy of half the request that arrives, in two versions",
      (Segment(0, "mid", fill="zeros"), Segment()), TWO),
 )  # fmt: skip

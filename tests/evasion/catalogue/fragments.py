@@ -59,6 +59,8 @@ FOUND: tuple[tuple[str, str, str, tuple[Step, ...], str, tuple[str, ...]], ...] 
      (Segment(stamp=None, pieces=TWO[:1]), Wait(0.5), Segment(stamp=None, pieces=(Piece(48, identity=-1),))), "", ()),
 )  # fmt: skip
 STRATEGIES = [
-    Strategy(f"fragment.{name}", "fragment", source, what, Tcp(steps), ambiguous=doubt, nets=nets or ("IPv4", "IPv6", "VLAN"))
+    Strategy(
+        f"fragment.{name}", "fragment", source, what, Tcp(steps), ambiguous=doubt, nets=nets or ("IPv4", "IPv6", "VLAN")
+    )
     for name, source, what, steps, doubt, nets in FOUND
 ]

@@ -2,9 +2,20 @@
 
 from tests.evasion.catalogue.http_names import C, get, lines
 from tests.evasion.recipe import Segment, Strategy, Tcp
-from tests.hellos import alpn, extension, groups_and_signatures, hello, key_share, record, server_name, supported_versions
+from tests.hellos import (
+    alpn,
+    extension,
+    groups_and_signatures,
+    hello,
+    key_share,
+    record,
+    server_name,
+    supported_versions,
+)
 
 N = b"{host}"  # where a strategy usually asks for the host, these only mention it
+
+
 def post(body: bytes) -> bytes:
     size = len(body) + body.count(N) * (len(C) - len(N))
     return lines(b"POST / HTTP/1.1", b"Host: " + C, b"Content-Length: %d" % size) + body

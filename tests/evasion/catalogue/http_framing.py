@@ -115,7 +115,15 @@ TIMED: tuple[tuple[str, str, str, bytes, tuple[Step, ...], str], ...] = (
 
 def _rows(family: str, found: tuple[Row, ...]) -> list[Strategy]:
     return [
-        Strategy(f"{family}.{name}", family, source, what, Tcp((Segment(0, "mid"), Segment("mid")), stream), over=("http",), ambiguous=doubt)
+        Strategy(
+            f"{family}.{name}",
+            family,
+            source,
+            what,
+            Tcp((Segment(0, "mid"), Segment("mid")), stream),
+            over=("http",),
+            ambiguous=doubt,
+        )
         for name, source, what, stream, doubt in found
     ]
 

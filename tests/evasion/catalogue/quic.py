@@ -167,6 +167,15 @@ FOUND: tuple[tuple[str, str, str, Quic, str], ...] = (
 )  # fmt: skip
 ONLY = {"hop-by-hop": ("IPv6",), "destination": ("IPv6",), "no-checksum": ("IPv4", "VLAN")}
 STRATEGIES = [
-    Strategy(f"quic.{name}", "quic", source, what, play, over=("quic",), ambiguous=doubt, nets=ONLY.get(name, ("IPv4", "IPv6", "VLAN")))
+    Strategy(
+        f"quic.{name}",
+        "quic",
+        source,
+        what,
+        play,
+        over=("quic",),
+        ambiguous=doubt,
+        nets=ONLY.get(name, ("IPv4", "IPv6", "VLAN")),
+    )
     for name, source, what, play, doubt in FOUND
 ]

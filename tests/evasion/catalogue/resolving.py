@@ -3,7 +3,20 @@
 from collections.abc import Callable
 
 from tests.evasion.places import dns_query
-from tests.evasion.recipe import COVER, AwaitAck, AwaitAnswer, Datagram, Datagrams, Piece, Segment, Step, Strategy, Stream, Tcp, Wait
+from tests.evasion.recipe import (
+    COVER,
+    AwaitAck,
+    AwaitAnswer,
+    Datagram,
+    Datagrams,
+    Piece,
+    Segment,
+    Step,
+    Strategy,
+    Stream,
+    Tcp,
+    Wait,
+)
 
 READINGS = "one server answers it, another calls it malformed"
 Content = Callable[[str], bytes]
@@ -14,7 +27,15 @@ def wire_name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 
 
-def query(name: bytes, *, flags: int = 0x0100, counts: tuple[int, int, int, int] = (1, 0, 0, 0), kind: int = 1, net: int = 1, rest: bytes = b"") -> bytes:
+def query(
+    name: bytes,
+    *,
+    flags: int = 0x0100,
+    counts: tuple[int, int, int, int] = (1, 0, 0, 0),
+    kind: int = 1,
+    net: int = 1,
+    rest: bytes = b"",
+) -> bytes:
     """A message by hand: the name as it stands on the wire."""
     head = b"QP" + flags.to_bytes(2) + b"".join(count.to_bytes(2) for count in counts)
     return head + name + kind.to_bytes(2) + net.to_bytes(2) + rest
@@ -138,7 +159,16 @@ STREAMS: tuple[tuple[str, str, str, Stream, tuple[Step, ...], str], ...] = (
 ONLY = {"no-checksum": ("IPv4", "VLAN"), "hop-by-hop": ("IPv6",)}
 STRATEGIES = [
     *(
-        Strategy(f"dns.{name}", "dns", source, what, play, over=("dns",), ambiguous=doubt, nets=ONLY.get(name, ("IPv4", "IPv6", "VLAN")))
+        Strategy(
+            f"dns.{name}",
+            "dns",
+            source,
+            what,
+            play,
+            over=("dns",),
+            ambiguous=doubt,
+            nets=ONLY.get(name, ("IPv4", "IPv6", "VLAN")),
+        )
         for name, source, what, play, doubt in FOUND
     ),
     *(

@@ -46,7 +46,7 @@ CUTS = rows(
     ("name-alone", "zapret hostfakesplit, without fakes", "the name in a segment of its own", pieces("host", "tail"), ""),
     ("quarters", "zapret multisplit", "four pieces around the name", QUARTERS, ""),
     ("bytes", "fragroute tcp_seg 1", "every byte of the first 120 in a segment of its own", every(1, 120), ""),
-    ("words", "fragroute tcp_seg 4", "four bytes a segment", every(4, 60), ""),
+    ("words", "fragroute tcp_seg 4", "four bytes a segment", every(4, 48), ""),
     ("name-bytes", "byedpi, many --split", "the name byte by byte", pieces(*(f"host+{n}" for n in range(17))), ""),
     ("slow", "Geneva, sleep", "the second half 0.4 s later", [HALVES[0], Wait(0.4), HALVES[1]], ""),
     ("very-slow", "SymTCP, timeouts", "the second half 1.5 s later, past a reader's patience",

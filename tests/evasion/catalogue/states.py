@@ -145,7 +145,12 @@ def put_mark(flight: bytes) -> bytes:
 
 STRATEGIES = [
     Strategy(
-        f"{family}.{name}", family, source, what, Tcp(steps, change=put_mark if doubt == BAND else None), ambiguous=doubt,
+        f"{family}.{name}",
+        family,
+        source,
+        what,
+        Tcp(steps, change=put_mark if doubt == BAND else None),
+        ambiguous=doubt,
     )
     for family, table in (("teardown", TEARDOWN), ("handshake", OPENINGS), ("segment", ODDITIES))
     for name, source, what, steps, doubt in table

@@ -99,7 +99,14 @@ def _hello(name: bytes, *more: bytes, names: bytes | None = None, versions: byte
 def _large(name: bytes) -> bytes:
     groups = extension(10, vector16(b"\x11\xec\0\x1d\0\x17")) + extension(13, vector16(b"\4\3\x08\4\4\1"))
     shares = extension(51, vector16(b"\x11\xec" + vector16(bytes(1216)) + b"\0\x1d" + vector16(bytes(range(32)))))
-    return hello(extension(0x3A3A), shares, server_name(name), alpn(b"h2", b"http/1.1"), supported_versions(0x3A3A, 0x0304), groups)
+    return hello(
+        extension(0x3A3A),
+        shares,
+        server_name(name),
+        alpn(b"h2", b"http/1.1"),
+        supported_versions(0x3A3A, 0x0304),
+        groups,
+    )
 
 
 def stream(make: Callable[[bytes], bytes], cuts: tuple[int, ...] = ()) -> Stream:
@@ -137,6 +144,8 @@ HELLOS: tuple[tuple[str, str, str, Stream, str], ...] = (
     ("no-block", "RFC 5246", "bytes behind the extensions", stream(lambda name: message(_hello(name)[4:] + b"\0")), READINGS),
     ("compression", "Geneva, tamper hello", "a compression that nobody speaks beside none", stream(lambda name: hello(server_name(name), supported_versions(0x0304), groups_and_signatures(), key_share(), compression=b"\1\0")), READINGS),
 )  # fmt: skip
+
+
 def _retry(name: bytes, has_share: bool = False) -> bytes:
     """A hello whose share the server does not take, or the one that answers its wish for another."""
     groups = extension(10, vector16(b"\0\x1d")) + extension(13, vector16(b"\4\3\x08\4\4\1"))
@@ -160,7 +169,9 @@ RETRY: tuple[tuple[str, str, str, Stream, tuple[Step, ...], str], ...] = (
 
 STRATEGIES = [
     *(
-        Strategy(f"tls-record.{name}", "tls-record", source, what, Tcp(steps, change=change), over=("tls",), ambiguous=doubt)
+        Strategy(
+            f"tls-record.{name}", "tls-record", source, what, Tcp(steps, change=change), over=("tls",), ambiguous=doubt
+        )
         for name, source, what, change, steps, doubt in RECORDS
     ),
     *(
