@@ -15,7 +15,7 @@ import dns.message
 from tests.evasion.recipe import ALLOWED, BLOCKED, COVER, Place, Stream
 
 NAME_BYTES = len(BLOCKED)
-MARK = b"\x7f.example"  # behind a byte that a recipe put into the name
+MARK = b"\x7f.test"  # behind a byte that a recipe put into the name
 
 
 FIELDS = (

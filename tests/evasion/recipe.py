@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BLOCKED = "bad.example.test"
-ALLOWED = "odd.example.test"  # as long, and on no list
-COVER = "any.example.test"  # as long too: what a decoy asks for
+ALLOWED = "odd.samples.test"  # as long, on no list, and different on both sides of the middle
+COVER = "any.gallery.test"  # so too: what a decoy asks for
 
 Place = int | str
 Fill = bytes | str | None
@@ -91,6 +91,7 @@ class Syn:
     options: bytes | None = None  # None: MSS, SACK, timestamps, window scale, as Linux
     wait: bool = True
     ack: int = 0
+    stamp: int = 0  # added to the timestamp
     window: int = 65535
 
 

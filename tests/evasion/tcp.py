@@ -167,7 +167,7 @@ class Connection:
         data = fill_bytes(self._cover(step.fill, self.stream, 0), self.stream) if step.fill is not None else b""
         options = step.options
         if options is None:
-            options = MSS + SACK + timestamps(self._stamp(0), 0)[2:] + SCALE
+            options = MSS + SACK + timestamps(self._stamp(step.stamp), 0)[2:] + SCALE
         self.has_stamps = b"\x08\x0a" in options
         segment = build_tcp(
             self.ends,

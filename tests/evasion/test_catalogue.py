@@ -62,8 +62,11 @@ def test_every_place_is_in_the_stream(one: Strategy) -> None:
             assert found == sorted(found), (step, found)
 
 
-def test_names_are_equally_long() -> None:
-    assert len({len(name) for name in (BLOCKED, ALLOWED, COVER)}) == 1
+def test_names_are_equally_long_and_differ_on_both_sides_of_a_cut() -> None:
+    names = (BLOCKED, ALLOWED, COVER)
+    assert len({len(name) for name in names}) == 1
+    middle = len(BLOCKED) // 2
+    assert len({name[:middle] for name in names}) == len({name[middle:] for name in names}) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ First how a decoy is lost (one way each, all with the allowed request in it), th
 from tests.evasion.catalogue.segments import TWO, pieces
 from tests.evasion.recipe import AwaitAck, Piece, Segment, Step, Strategy, Syn, Tcp, Wait
 from tests.hellos import plain_hello, record
+from tests.vocabulary import MSS
 
 MD5 = bytes([19, 18]) + bytes(range(16)) + b"\1\1"
 FAR = 1 << 30
+FOUR, SIX = ("IPv4", "VLAN"), ("IPv6",)
 HTTP_FAKE = b"GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n"
 TLS_FAKE = record(plain_hello(b"www.example.net"))
 
@@ -45,6 +47,19 @@ WAYS: tuple[tuple[str, str, str, Segment, str, tuple[str, ...]], ...] = (
     ("ip-length-less", "Geneva, tamper IP len", "IP says less than came", lost(ip=(("length", -9),)), "", ()),
     ("ip-words", "Ptacek and Newsham, IP header length", "an IPv4 header of 4 words", lost(ip=(("words", 4),)), "", ("IPv4", "VLAN")),
     ("protocol", "SymTCP, other protocol", "protocol 255 in the IP header", lost(ip=(("protocol", 255),)), "", ()),
+    ("ip-option-bad", "fragroute ip_opt", "an IPv4 option that is longer than the header", lost(ip_options=b"\7\x20\4\0"), "", FOUR),
+    ("ip-option-strict", "fragroute ip_opt ssrr", "a strict source route that leads nowhere",
+     lost(ip_options=bytes([137, 7, 4, 203, 0, 113, 99, 0])), "", FOUR),
+    ("hop-discard", "RFC 8200 4.2", "an unknown hop-by-hop option that says to discard", lost(extensions=((0, b"\0\x7e\4\0\0\0\0"),)), "", SIX),
+    ("destination-discard", "RFC 8200 4.2; zapret destopt", "an unknown destination option that says to discard",
+     lost(extensions=((60, b"\0\x7e\4\0\0\0\0"),)), "", SIX),
+    ("destination-report", "RFC 8200 4.2", "an unknown destination option that says to discard and report",
+     lost(extensions=((60, b"\0\xbe\4\0\0\0\0"),)), "", SIX),
+    ("option-overlong", "RFC 8200 4.2", "a destination option longer than its header", lost(extensions=((60, b"\0\1\x40\0\0\0\0"),)), "", SIX),
+    ("routing-left", "RFC 5095", "a routing header of type 0 with a segment left", lost(extensions=((43, b"\0\0\1\0\0\0\0"),)), "", SIX),
+    ("routing-unknown", "RFC 8200 4.4", "a routing header of an unknown type with a segment left",
+     lost(extensions=((43, b"\0\x63\1\0\0\0\0"),)), "", SIX),
+    ("no-next-header", "RFC 8200 4.7", "no next header, the segment behind it", lost(ip=(("protocol", 59),)), "", SIX),
     ("hop-option", "zapret hopbyhop2", "two hop-by-hop headers",
      lost(extensions=((0, b"\0\1\4\0\0\0\0"), (0, b"\0\1\4\0\0\0\0"))), "", ("IPv6",)),
     ("ip-option", "fragroute ip_opt", "a source route that leads nowhere",
@@ -131,6 +146,15 @@ PLACES: tuple[tuple[str, str, str, tuple[Step, ...], str], ...] = (
      (Segment(fill="cover", ttl=1, pieces=(Piece(0, 48), Piece(48))), Segment()), ""),
     ("near-ttl", "zapret autottl", "all of the connection reaches the server with a TTL of 1, the decoy dies one hop before",
      (Syn(ttl=2), Segment(0, 0, flags="A", ttl=2), lost(ttl=1), Segment(ttl=2), Wait(0.1), Segment(ttl=2)), NEAR),
+    ("stale-stamp", "SymTCP, PAWS; zapret ts", "a decoy whose timestamp is newer than the handshake's and older than the last that the server took",
+     (Segment(0, "mid", stamp=5_000), AwaitAck("mid"), Segment("mid", fill="cover", stamp=100), Segment("mid", stamp=6_000),
+      Wait(0.1), Segment("mid", stamp=7_000)), ""),
+    ("lost-syn-ttl", "SymTCP, SYN decoy", "a SYN that dies at the router, the handshake, and a decoy with the lost SYN's TTL",
+     (Syn(ttl=1, wait=False), Syn(), Segment(0, 0, flags="A"), lost(ttl=1), Segment()), ""),
+    ("lost-syn-stamp", "SymTCP, SYN decoy", "a SYN that dies with an old timestamp, the handshake, and a decoy with that timestamp",
+     (Syn(ttl=1, wait=False, stamp=-900_000), Syn(), Segment(0, 0, flags="A"), lost(stamp=-600_000), Segment()), ""),
+    ("lost-syn-md5", "SymTCP, SYN decoy", "a SYN with an MD5 option, which the server drops, the handshake, and a decoy with the option",
+     (Syn(options=MSS + MD5, wait=False), Wait(0.05), Syn(), Segment(0, 0, flags="A"), lost(options=MD5), Segment()), ""),
     ("delivered", "zapret, TTL too high", "another site's request arrives in its place, then the request",
      (Segment(0, 0, fill=HTTP_FAKE), Segment()), TWO),
     ("delivered-sums", "zapret, TTL too high", "a decoy of half the request that arrives, in two versions",

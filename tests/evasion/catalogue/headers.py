@@ -25,6 +25,8 @@ FOUND: tuple[tuple[str, str, str, dict[str, object], tuple[str, ...]], ...] = (
     ("priority-tag", "IEEE 802.1Q", "a tag of VLAN 0", {"tags": (0,)}, PLAIN),
     ("two-priority-tags", "IEEE 802.1Q", "two tags of VLAN 0", {"tags": (0, 0)}, PLAIN),
     ("three-priority-tags", "IEEE 802.1Q", "three tags of VLAN 0, more than are read", {"tags": (0, 0, 0)}, PLAIN),
+    ("low-ttl", "zapret orig-ttl", "a TTL of 58 where the handshake had 64", {"ttl": 58}, ALL),
+    ("near-ttl", "routes that change", "a TTL of 62 where the handshake had 64", {"ttl": 62}, ALL),
     ("hop-by-hop", "zapret hopbyhop", "a hop-by-hop header", {"extensions": ((HOP, PAD6),)}, SIX),
     ("destination", "zapret destopt", "a destination options header", {"extensions": ((DESTINATION, PAD6),)}, SIX),
     ("two-destinations", "RFC 8200", "two destination options headers", {"extensions": ((DESTINATION, PAD6),) * 2}, SIX),
@@ -37,6 +39,7 @@ FOUND: tuple[tuple[str, str, str, dict[str, object], tuple[str, ...]], ...] = (
     ("wrong-order", "RFC 8200", "hop-by-hop behind destination options", {"extensions": ((DESTINATION, PAD6), (HOP, PAD6))}, SIX),
 )  # fmt: skip
 DOUBT = {
+    "low-ttl": "a TTL so far below the handshake's is how decoys are made that die before the server",
     "three-priority-tags": "more than two VLAN tags are refused as malformed, a limit that is stated",
     "more-headers": "more than eight extension headers are refused as malformed, a limit that is stated",
 }

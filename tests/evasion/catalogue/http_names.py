@@ -71,6 +71,8 @@ FIELD = rows(
     ("percent", "Geneva, tamper load", "a letter of the name as %62", _percent, READINGS),
     ("late", "GoodbyeDPI -p; byedpi", "forty fields before it", get(*(b"X-%d: %s" % (n, b"y" * 60) for n in range(40)), b"Host: " + H), ""),
     ("far", "Geneva, insert", "6,000 bytes of one field before it", get(b"X: " + b"y" * 6000, b"Host: " + H), ""),
+    ("very-far", "Geneva, insert", "70,000 bytes of fields before it",
+     get(*(b"X-%d: " % n + b"y" * 7_000 for n in range(10)), b"Host: " + H), "heads of more than 64 KB are refused, a limit that is stated"),
     ("long-field", "Geneva, insert", "a cookie of 3,000 bytes behind it", get(b"Host: " + H, b"Cookie: a=" + b"c" * 3000), ""),
     ("similar", "Geneva, tamper load", "fields that begin like it before it", get(b"Hos: a", b"Hostname: " + C, b"X-Host: " + C, b"Host: " + H), ""),
     ("below", "list evasion", "a name below the blocked one", get(b"Host: www.a.b." + H), ""),

@@ -16,12 +16,12 @@ FOREIGN = 0x1A2A3A4A
 
 
 def _mid(flight: Flight) -> int:
-    return flight.hello.index(b".example")
+    return flight.hello.index(b".test") - 3
 
 
 def _cover(flight: Flight) -> bytes:
-    at = flight.hello.index(b".example.test")
-    return flight.hello[: at - 3] + COVER.encode() + flight.hello[at + 13 :]
+    at = flight.hello.index(b".test") - 11
+    return flight.hello[:at] + COVER.encode() + flight.hello[at + 16 :]
 
 
 def pack(flight: Flight, *contents: bytes, first: int = FIRST) -> list[Any]:
@@ -105,6 +105,10 @@ FOUND: tuple[tuple[str, str, str, Quic, str], ...] = (
      Quic(lambda f: pack(f, f.piece(_mid(f) - 3, None, _cover(f)), f.piece(0))), TWO),
     ("decoy-before", "zapret fake-quic", "an Initial of another connection with an allowed name before", Quic(lambda f: [decoy(f), *f.datagrams]), TWO),
     ("decoy-dies", "zapret fake-quic, ttl", "the same, dying at the router", Quic(lambda f: [like(decoy(f), ttl=1), *f.datagrams]), ""),
+    ("twin-dies", "zapret fake-quic, own IDs", "this connection's Initial with an allowed name, dying at the router, before the real one",
+     Quic(lambda f: [like(f.seal(f.piece(0, hello=_cover(f)), FIRST), ttl=1), f.seal(f.piece(0), FIRST + 1)]), TWO),
+    ("twin-checksum", "zapret fake-quic, badsum", "the same, with a wrong checksum",
+     Quic(lambda f: [like(f.seal(f.piece(0, hello=_cover(f)), FIRST), checksum="wrong"), f.seal(f.piece(0), FIRST + 1)]), ""),
     ("decoy-checksum", "zapret fake-quic, badsum", "the same, with a wrong checksum", Quic(lambda f: [like(decoy(f), checksum="wrong"), *f.datagrams]), ""),
     ("decoy-many", "zapret fake-quic, repeats", "eleven of them", Quic(lambda f: [like(decoy(f), ttl=1, times=11), *f.datagrams]), ""),
     ("decoy-coalesced", "RFC 9000 12.2", "a decoy behind the hello in one datagram", Quic(lambda f: [f.seal(f.piece(0), 0, 600) + decoy(f, 600)]), TWO),

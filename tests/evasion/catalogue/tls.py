@@ -37,7 +37,7 @@ def _body(flight: bytes) -> bytes:
 
 def _name_at(flight: bytes, more: int = 8) -> int:
     """Where in the message the name is: its middle."""
-    return flight.index(b".example.test") - 5 - 3 + more
+    return flight.index(b".test") - 5 - 11 + more
 
 
 def cut_at(*where: Callable[[bytes], int] | int, version: int = 0x0301) -> Change:
@@ -55,6 +55,17 @@ def cut_every(size: int) -> Change:
 
 def behind(first: bytes) -> Change:
     return lambda flight: first + flight
+
+
+def between(other: bytes) -> Change:
+    """Another record between two of the hello."""
+
+    def change(flight: bytes) -> bytes:
+        whole = cut_at(_name_at)(flight)
+        first = 5 + int.from_bytes(whole[3:5])
+        return whole[:first] + other + whole[first:]
+
+    return change
 
 
 RECORDS: tuple[tuple[str, str, str, Change, tuple[Step, ...], str], ...] = (
@@ -78,6 +89,12 @@ RECORDS: tuple[tuple[str, str, str, Change, tuple[Step, ...], str], ...] = (
     ("version-odd", "Geneva, tamper record version", "records of version 5.9", lambda f: b"\x16\5\x09" + f[3:], CUT, READINGS),
     ("versions-mixed", "Geneva, tamper record version", "two records of different versions",
      lambda f: (lambda whole: whole[:2] + b"\3" + whole[3:])(cut_at(_name_at)(f)), CUT, READINGS),
+    ("alert-between", "SymTCP, protocol confusion", "a warning alert between two records of the hello", between(record(b"\1\0", 21)), CUT, READINGS),
+    ("cipher-spec-between", "RFC 8446 5", "a change_cipher_spec between them", between(record(b"\1", CHANGE_CIPHER_SPEC)), CUT, READINGS),
+    ("empty-between", "RFC 8446 5.1", "an empty handshake record between them", between(b"\x16\3\1\0\0"), CUT, READINGS),
+    ("data-between", "INTANG, decoy record", "application data between them", between(record(b"x" * 9, 23)), CUT, READINGS),
+    ("heartbeat-between", "RFC 6520", "a heartbeat between them", between(record(b"\1\0\1x" + bytes(16), 24)), CUT, READINGS),
+    ("odd-between", "SymTCP, protocol confusion", "a record of an unknown type between them", between(record(b"x" * 9, 99)), CUT, READINGS),
     ("empty-first", "RFC 8446 5.1", "an empty handshake record before", behind(b"\x16\3\1\0\0"), CUT, READINGS),
     ("cipher-spec-first", "RFC 8446 5", "a change_cipher_spec before", behind(record(b"\1", CHANGE_CIPHER_SPEC)), CUT, READINGS),
     ("alert-first", "SymTCP, protocol confusion", "a warning alert before", behind(record(b"\1\0", 21)), CUT, READINGS),
@@ -132,6 +149,7 @@ HELLOS: tuple[tuple[str, str, str, Stream, str], ...] = (
     ("far", "byedpi; zapret padencap", "the name behind 4,000 bytes of padding", stream(lambda name: hello(extension(21, bytes(4000)), supported_versions(0x0304), groups_and_signatures(), key_share(), server_name(name))), ""),
     ("very-far", "zapret padencap", "the name behind 15,000 bytes of padding", stream(lambda name: hello(extension(21, bytes(15_000)), supported_versions(0x0304), groups_and_signatures(), key_share(), server_name(name))), ""),
     ("two-records-long", "RFC 8446 5.1", "40,000 bytes of hello in three records", stream(lambda name: hello(extension(0x4141, bytes(40_000)), supported_versions(0x0304), groups_and_signatures(), key_share(), server_name(name))), READINGS),
+    ("beyond-64-kb", "RFC 8446 5.1", "70,000 bytes of hello", stream(lambda name: hello(extension(0x4141, bytes(64_900)), server_name(name), extension(0x4142, bytes(300)))), "hellos of more than 64 KB are refused, a limit that is stated"),
     ("grease", "RFC 8701", "reserved extensions around the name", stream(lambda name: hello(extension(0x0A0A), server_name(name), extension(0x1A1A, b"\0"), supported_versions(0x0A0A, 0x0304), groups_and_signatures(), key_share())), ""),
     ("tls-1-2", "GoodbyeDPI, older clients", "no supported_versions: TLS 1.2", stream(lambda name: hello(server_name(name), groups_and_signatures(), extension(23))), ""),
     ("tls-1-0", "Geneva, tamper version", "version 3.1 in the hello", stream(lambda name: hello(server_name(name), groups_and_signatures(), version=0x0301)), READINGS),
