@@ -76,7 +76,7 @@ def build_frames(
     pieces: tuple[Piece, ...] = (), tos: int = 0, tags: tuple[int, ...] = (), station: bytes = b"",
 ) -> list[bytes]:  # fmt: skip
     """The frame of an IP packet, or those of its fragments in their order."""
-    between = b"".join(b"\x81\0" + tag.to_bytes(2) for tag in tags)
+    between = b"".join((tag >> 16 or 0x8100).to_bytes(2) + (tag & 0xFFFF).to_bytes(2) for tag in tags)
     link = (station or ends.server_mac) + ends.client_mac + between + ETHERTYPES[ends.version]
     if not pieces:
         return [

@@ -1,12 +1,14 @@
 """Where strategies are played: a line with Penstock in it, or a plain cable, and one router before the servers.
 
     client                    box                    server            internet
-     raw frames of  lan0 ── ingress  egress ── wan0  a router  hop0 ── net0  203.0.113.10  nginx, unbound
-     10.78.0.0/16            (or a cable)            TTL − 1                 203.0.113.11  CPython, dnspython, aioquic
-     fd78::/64                                                               2001:db8:99::10, ::11
+     raw frames of  lan0 ── ingress  egress ── wan0  a router  hop0 ── net0   .10  nginx, unbound
+     10.78.0.0/16            (or a cable)            TTL − 1                  .11  CPython, dnspython, aioquic
+     fd78::/64                                                                .12  Node
 
-No kernel owns the raw client's addresses, so nobody resets its connections; each play has an address of its own, by which the
-servers' logs tell who asked. Its subscriber fails closed: a busy machine then delays a play and lets none pass unread.
+The servers are in 203.0.113.0/24 and 2001:db8:99::/64.
+
+No kernel owns the raw client's addresses, so nobody resets its connections; each play has an address of its own, by which
+the servers' logs tell who asked. Its subscriber fails closed: a busy machine then delays a play and lets none pass unread.
 
 Knows the namespaces and the servers. Refuses to know strategies.
 """
@@ -18,6 +20,7 @@ import re
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +34,9 @@ from penstock.demo.servers import Certificate, write_certificate
 from penstock.demo.topology import CLIENT_INTERFACE, HOME, OFFICE, SERVER_INTERFACE, Kind, Place, Topology
 from tests.evasion.recipe import ALLOWED, BLOCKED, COVER
 
-HOSTS = {"nginx": 10, "unbound": 10, "CPython": 11, "dnspython": 11, "aioquic": 11}
+HOSTS = {"nginx": 10, "unbound": 10, "Node": 12, "CPython": 11, "dnspython": 11, "aioquic": 11}
 SIOCGIFHWADDR = 0x8927
+START_S = 20.0
 NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; user root;
 events {{ worker_connections 8192; }}
 error_log {here}/nginx.debug debug_http debug_event;
@@ -50,6 +54,25 @@ http {{
         location / {{ default_type text/plain; return 200 "This is $host.\\n"; }}
     }}
 }}
+"""
+
+
+NODE = """
+const fs = require('fs'), http = require('http');
+const [, , log, ...addresses] = process.argv;
+for (const address of addresses) {
+  const server = http.createServer((request, response) => {
+    const hosts = request.rawHeaders.filter((_, place) => place % 2 && /^host$/i.test(request.rawHeaders[place - 1]));
+    const line = `${request.method} ${request.url} HTTP/${request.httpVersion}`;
+    const entry = {server: 'Node', kind: 'request', client: request.socket.peer || '', host: hosts, line};
+    fs.appendFileSync(log, JSON.stringify(entry) + '\\n');
+    request.resume();
+    request.on('end', () => response.end('This is Node.\\n'));
+  });
+  server.on('connection', socket => { socket.peer = socket.remoteAddress; });
+  server.on('clientError', (error, socket) => socket.destroy());
+  server.listen(80, address);
+}
 """
 
 
@@ -80,7 +103,9 @@ class Road(Topology):
             f"route add fd78::/64 via {HOME.ipv6} dev {SERVER_INTERFACE}",
         ])  # fmt: skip
         lines = [f"address add {one} dev net0" for one in (
-            "203.0.113.10/24", "203.0.113.11/24", "2001:db8:99::10/64 nodad", "2001:db8:99::11/64 nodad")]  # fmt: skip
+            *(f"203.0.113.{number}/24" for number in (10, 11, 12)),
+            *(f"2001:db8:99::{number}/64 nodad" for number in (10, 11, 12)),
+        )]  # fmt: skip
         configure_links(internet, [
             *lines, "link set lo up", "link set net0 up", "route add default via 203.0.113.1",
             "route add default via 2001:db8:99::1",
@@ -111,7 +136,7 @@ class Ground:
 
     def read_news(self) -> list[dict[str, Any]]:
         """What the servers noted since the last time: each with server, kind, client, host."""
-        found = [json.loads(line) for name in ("site.log", "nginx.log") for line in self._read_lines(name)]
+        found = [json.loads(line) for name in ("site.log", "nginx.log", "node.log") for line in self._read_lines(name)]
         for line in self._read_lines("unbound.log"):
             if told := re.search(r"info: (\S+) (\S+) \S+ \S+ (?:NOERROR|NXDOMAIN) ", line):
                 found.append(
@@ -135,7 +160,7 @@ class Ground:
             content = log.read()
         whole = content[: content.rfind(b"\n") + 1]
         self.marks[path] = self.marks.get(path, 0) + len(whole)
-        return whole.decode(errors="replace").splitlines()
+        return whole.decode(errors="replace").split("\n")[:-1]  # and at no other line end: clients send many
 
 
 @contextmanager
@@ -171,7 +196,7 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
     place: Any = "internet"
     listen = " ".join(f"listen {one}:80; listen {one}:443 ssl;" for one in ("203.0.113.10", "[2001:db8:99::10]"))
     (here / "nginx.conf").write_text(NGINX.format(here=here, pair=pair, listen=listen))
-    for name in ("nginx.log", "nginx.debug", "site.log", "unbound.log"):
+    for name in ("nginx.log", "nginx.debug", "site.log", "node.log", "unbound.log"):
         (here / name).touch()
     with (here / "errors").open("w") as errors:
         road.spawn(
@@ -181,6 +206,10 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
         words += [server_address("CPython", version) for version in (4, 6)]
         words += ["--certificate", pair.certificate, "--key", pair.key, "--log", here / "site.log"]
         site = road.spawn(place, words, stdout=-1, stderr=errors, text=True)
+        program = here / "node.cjs"
+        program.write_text(NODE)
+        addresses = [server_address("Node", version) for version in (4, 6)]
+        road.spawn(place, ["node", program, here / "node.log", *addresses], stdout=errors, stderr=errors)
     names = {name: [server_address("nginx", version) for version in (4, 6)] for name in (BLOCKED, ALLOWED, COVER)}
     unbound = here / "unbound.conf"
     text = build_configuration(here, [server_address("unbound", version) for version in (4, 6)], names)
@@ -188,5 +217,18 @@ def _start_servers(road: Road, here: Path, pair: Certificate) -> None:
     with (here / "unbound.log").open("w") as log:
         road.spawn(place, [copy_unbound(here), "-d", "-c", unbound], stdout=log, stderr=log)
     assert site.stdout is not None
-    if site.stdout.readline() != "ready\n":
+    is_ready = site.stdout.readline() == "ready\n"
+    ports = {"nginx": 443, "CPython": 443, "Node": 80, "unbound": 53}
+    if not is_ready or not all(_listens(road, server_address(name, 6), port) for name, port in ports.items()):
         raise RuntimeError(f"the servers did not start: {(here / 'errors').read_text(errors='replace')[-600:]}")
+
+
+def _listens(road: Road, address: str, port: int) -> bool:
+    place: Any = "internet"
+    end_s = time.monotonic() + START_S
+    while time.monotonic() < end_s:
+        with road.inside(place), socket.socket(socket.AF_INET6) as probe:
+            if probe.connect_ex((address, port)) == 0:
+                return True
+        time.sleep(0.02)
+    return False

@@ -1,7 +1,9 @@
 """What an honest client says, for each protocol, and the places in it that recipes name.
 
-    host   first byte of the name      mid   its middle      tail   behind its last byte      end   behind everything
-    line   behind the first line       mark   a byte that was put into the name       names carry a distance: `host-6`, `mid+1`; numbers count from the start, or from the end
+    host   first byte of the name      mid    its middle      tail   behind its last byte      end   behind everything
+    line   behind the first line       mark   a byte that was put into the name               half   of everything
+
+A name carries a distance: `host-6`, `mid+1`. Numbers count from the start or, below zero, from the end.
 
 Knows one request, one hello, one query. Refuses to know how they are carried.
 """

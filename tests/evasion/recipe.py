@@ -2,15 +2,15 @@
 
     Strategy(id, family, source, what, Tcp(steps) | Datagrams(steps) | Quic(plan), over=("http", "tls"), ambiguous="…")
 
-A step names bytes of the *stream*, which is what an honest client would say, by places: a number, or a word with a distance
-such as `host`, `mid-3`, `tail`, `end`. `fill` puts other bytes there: those of the same stream for an allowed name (`cover`),
-zeros, noise, or bytes as given. Unless a recipe shakes hands itself, a handshake stands in front of it; behind it, the client
-repeats what the server has not acknowledged, as any client does.
+A step names bytes of the *stream*, which is what an honest client would say, by places: a number, or a word with a
+distance such as `host`, `mid-3`, `tail`, `end`. `fill` puts other bytes there: those of the same stream for an allowed name
+(`cover`), zeros, noise, or bytes as given. Unless a recipe shakes hands itself, a handshake stands in front of it; behind
+it, the client repeats what the server has not acknowledged, as any client does.
 
 Outcomes are written down before a strategy is run. For each: no server acts on the blocked name through the box. Where
 `ambiguous` is empty, an allowed name works through the box wherever it works without; where it is not, it says which two
-versions of a byte a server could take, and refusing is right. A `harmless` strategy shows the blocked name where nobody asks
-for it, and must pass.
+versions of a byte a server could take, and refusing is right. A `harmless` strategy shows the blocked name where nobody
+asks for it, and must pass.
 
 Knows no packets and no servers. Data only: nothing here acts.
 """
@@ -25,7 +25,7 @@ COVER = "any.gallery.test"  # so too: what a decoy asks for
 Place = int | str
 Fill = bytes | str | None
 SERVERS = {
-    "http": ("nginx", "CPython"),
+    "http": ("nginx", "CPython"),  # and Node, for what is about HTTP itself
     "tls": ("nginx", "CPython"),
     "sink": ("CPython",),
     "quic": ("aioquic",),
@@ -74,7 +74,7 @@ class Segment:
     times: int = 1
     tos: int = 0
     port: int = 0  # added to the server's
-    tags: tuple[int, ...] = ()  # VLANs, in the frame's bytes
+    tags: tuple[int, ...] = ()  # VLANs, in the frame's bytes; a tag protocol of its own in the upper half
     station: bytes = b""  # another one than the router's
     trailer: bytes = b""  # behind the IP packet
 

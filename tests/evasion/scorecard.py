@@ -13,20 +13,21 @@ from tests.evasion.verdict import BAD_OUTCOMES, Result
 NETS = ("IPv4", "IPv6", "VLAN")
 HEAD = """# Evasion scorecard
 
-Made by `python -m tests.evasion`, which plays every strategy of `tests/evasion/catalogue/` by a raw client against real servers,
-through Penstock and, beside it, through a plain cable. Do not edit.
+Made by `python -m tests.evasion`, which plays every strategy of `tests/evasion/catalogue/` by a raw client against real
+servers, through Penstock and, beside it, through a plain cable. Do not edit.
 
-- A strategy is data, with its expected outcome written down before it is run. *Stopped*: the server's application acts on the
-  blocked name over the cable, and not through Penstock. *Works*: it acts on an allowed name, asked for by the same trick, through
-  Penstock as over the cable. Where the trick sends two versions of a byte that can both be delivered, or that two servers read in
-  two ways, refusing it is right, and the strategy says so: *may be refused*. *Late*: it worked when the client repeated what it
-  had not to repeat over the cable. *Harmless* ones only mention the blocked name.
-- What an application did is taken from its log: nginx (hosts of requests, names of hellos), CPython's `http.server` and `ssl`,
-  aioquic, unbound, dnspython. What never lands, on the cable either, counts as nothing.
-- One router stands between Penstock and the servers, so a decoy with a TTL of 1 dies where an operator's would. The raw client's
-  addresses are no kernel's, and it repeats what is not acknowledged. The subscriber fails closed: a busy machine then delays a
-  play, and lets nothing pass unread.
-- A play that fails for the allowed name is played twice more, alone; one that shows a bypass is not.
+- A strategy is data, with its expected outcome written down before it is run. *Stopped*: the server's application acts on
+  the blocked name over the cable, and not through Penstock. *Works*: it acts on an allowed name, asked for by the same
+  trick, through Penstock as over the cable; *late*: when the client repeated what it had not to repeat over the cable. Where the
+  trick sends two versions of a byte that can both be delivered, or that two servers read in two ways, refusing it is right,
+  and the strategy says so: *may be refused*. *Harmless* ones only mention the blocked name.
+- What an application did is taken from its log: nginx (hosts of requests that it served, names of hellos), CPython's
+  `http.server` and `ssl`, Node (only for what is about HTTP itself), aioquic, unbound, dnspython. What never lands, on the
+  cable either, counts as nothing.
+- One router stands between Penstock and the servers, so a decoy with a TTL of 1 dies where an operator's would. The raw
+  client's addresses are no kernel's, and it repeats what is not acknowledged. The subscriber fails closed: a busy machine
+  then delays a play, and lets nothing pass unread.
+- A play that fails for the allowed name, or is late, is played twice more; one that shows a bypass is not.
 
 Repeat one by hand: `python -m tests.evasion ID`.
 
@@ -60,13 +61,20 @@ def _totals(strategies: Sequence[Strategy], results: Sequence[Result]) -> str:
     landing = {result.key.id for result in results if any(one != "unlanded" for one in result.outcomes.values())}
     bypassed = {result.key.id for result in results if "bypass" in result.outcomes.values()}
     hurt = {result.key.id for result in results if {"collateral", "harmed"} & set(result.outcomes.values())}
-    return (
-        f"**{len(strategies)} strategies, {len(landing)} of them land on a server somewhere. Bypasses: {count['bypass']} plays of "
-        f"{len(bypassed)} strategies. Collateral: {count['collateral'] + count['harmed']} plays of {len(hurt)} strategies.**\n\n"
-        f"Plays through Penstock: blocked name {count['stopped']} stopped, {count['bypass']} bypassed; allowed name {count['works']} "
-        f"worked, {count['late']} worked after a repetition, {count['refused']} refused as expected, {count['collateral']} collateral; harmless {count['passes']} passed, "
-        f"{count['harmed']} harmed; {count['unlanded']} never land.\n"
-    )
+    harm, most = count["collateral"] + count["harmed"], len(strategies)
+    rows = [
+        f"**{most} strategies, {len(landing)} of them land on a server somewhere. Bypasses: {count['bypass']} plays of "
+        f"{len(bypassed)} strategies. Collateral: {harm} plays of {len(hurt)} strategies.**",
+        "Plays through Penstock, by name and outcome:",
+        f"- blocked: {count['stopped']} stopped, {count['bypass']} bypassed",
+        f"- allowed: {count['works']} worked, {count['late']} late, {count['refused']} refused as expected, "
+        f"{count['collateral']} collateral",
+        f"- harmless: {count['passes']} passed, {count['harmed']} harmed",
+        f"- {count['unlanded']} never land on that server",
+    ]
+    if hurt:
+        rows.append("Collateral of: " + ", ".join(f"`{name}`" for name in sorted(hurt)) + ".")
+    return "\n\n".join(rows[:2]) + "\n\n" + "\n".join(rows[2:6]) + "\n\n" + "".join(f"{row}\n" for row in rows[6:])
 
 
 def _families(families: Sequence[str], strategies: Sequence[Strategy], results: Sequence[Result]) -> str:

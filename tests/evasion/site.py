@@ -1,7 +1,9 @@
-"""The lenient servers, in one program: CPython's HTTP and HTTPS server, a sink for other protocols, dnspython over UDP and TCP,
-aioquic's HTTP/3. Each notes who made its application do what.
+"""The lenient servers, in one program: CPython's HTTP and HTTPS server, a sink for other protocols, dnspython over UDP and
+TCP, aioquic's HTTP/3. Each notes who made its application do what.
 
-    python -m tests.evasion.site --addresses A A --certificate FILE --key FILE --log FILE     ports 80, 443, 9000, 53, 443/udp
+    python -m tests.evasion.site --addresses A A --certificate FILE --key FILE --log FILE
+
+Ports: 80, 443, 9000 (the sink), 53, 443 of UDP.
 
 Log: one JSON line for each `{"server", "kind", "client", "host", ...}`: a request whose handler ran, the name in a hello, a
 question in a DNS message, the bytes that a sink got.
@@ -104,7 +106,7 @@ class Page(BaseHTTPRequestHandler):
         hosts = self.headers.get_all("Host") or []
         self.server.log.note("CPython", "request", self.client_address[0], hosts, line=self.requestline)
         left = self.headers.get("Content-Length", "0")
-        if self.command in ("POST", "PUT", "PATCH") and left.isdecimal():
+        if self.command in ("POST", "PUT", "PATCH") and left.replace("_", "").isdecimal():  # int() takes 1_0
             self.rfile.read(int(left))
         body = f"This is {hosts}.\n".encode()
         self.send_response(200)
@@ -150,8 +152,9 @@ class Questions(socketserver.BaseRequestHandler):
 
 
 def note_questions(log: Log, client: str, content: bytes) -> bytes:
-    """Every question that dnspython finds, also in what is damaged behind it; the answer, if one can be made. What is no query
-    (another opcode, a response) is left alone, as every server does."""
+    """Every question that dnspython finds, also in what is damaged behind it; the answer, if one can be made.
+
+    What is no query (another opcode, a response) is left alone, as every server does."""
     try:
         message = dns.message.from_wire(content, continue_on_error=True, ignore_trailing=True, question_only=True)
     except (dns.exception.DNSException, ValueError):

@@ -16,7 +16,7 @@ from tests.evasion.datagrams import Caller, Sender, play_datagrams
 from tests.evasion.frames import Ends
 from tests.evasion.ground import Ground, server_address
 from tests.evasion.places import TlsClient, build_stream, dns_query, http_request
-from tests.evasion.recipe import SERVERS, SHAKE, Datagrams, Quic, Strategy, Syn, Tcp
+from tests.evasion.recipe import BLOCKED, SERVERS, SHAKE, Datagrams, Quic, Strategy, Syn, Tcp
 from tests.evasion.site import SINK_PORT
 from tests.evasion.tcp import Connection
 from tests.evasion.wire import Wire
@@ -26,6 +26,7 @@ BATCH = 600
 QUIET_S, QUIET_LIMIT_S = 0.25, 3.0
 REJECTED = {400, 408, 413, 414, 431, 494, 501, 505}  # of nginx: not a request that it acted on
 AUTHORITY = re.compile(r"^(?:CONNECT |\S+ +https?://)([^/ ]+)", re.IGNORECASE)
+GRAMMAR = "http-"  # the families that are about HTTP itself meet a third server
 PORTS = {"http": 80, "tls": 443, "sink": SINK_PORT, "dns-tcp": 53}
 
 
@@ -67,7 +68,7 @@ def parts_of(strategies: Iterable[Strategy], nets: Sequence[str], hosts: Sequenc
         for net in nets
         if net in strategy.nets
         for over in strategy.over
-        for server in SERVERS[over]
+        for server in SERVERS[over] + (("Node",) if strategy.family.startswith(GRAMMAR) else ())
         if not strategy.servers or server in strategy.servers
         for host in hosts
     ]
@@ -106,6 +107,9 @@ async def _play_batch(ground: Ground, batch: Sequence[Part]) -> dict[Part, Seen]
                 one.forget()
         acted += await _read_until_quiet(ground)
     grouped = _group(acted)
+    strays = [_name_of(entry) for entry in grouped[""]]  # of connections that were reset before they were accepted
+    if ground.is_judged and any(BLOCKED in name for name in strays):
+        raise RuntimeError(f"a server acted on {BLOCKED}, and does not know for whom: {strays}")
     return {part: _gather(grouped[client], part, ends[part]) for client, part in clients.items()}
 
 

@@ -1,7 +1,7 @@
 """A TCP connection of the raw client, which does what a recipe says and then what any client does.
 
-It acknowledges what comes in order, repeats what the server has not acknowledged, answers no reset, and never ends by itself:
-`forget` resets it once the servers' logs are read.
+It acknowledges what comes in order, repeats what the server has not acknowledged, answers no reset, and never ends by
+itself: `forget` resets it once the servers' logs are read.
 
 Knows sequence numbers. Refuses to judge what comes of them. RFC 9293, RFC 7323.
 """
@@ -214,7 +214,8 @@ class Connection:
         self.identity += 1
         for frame in build_frames(
             self.ends, TCP, segment, ttl=step.ttl or 64, identity=self.identity, ip_options=step.ip_options,
-            extensions=step.extensions, untrue=step.ip, pieces=step.pieces, tos=step.tos, tags=step.tags, station=step.station,
+            extensions=step.extensions, untrue=step.ip, pieces=step.pieces, tos=step.tos, tags=step.tags,
+            station=step.station,
         ):  # fmt: skip
             self.wire.send(frame + step.trailer)
 

@@ -15,10 +15,15 @@ from tests.evasion.stage import Part, Seen, parts_of, play_all
 from tests.evasion.verdict import HOSTS, Result, judge_all, judge_part, play_through, play_without
 from tests.live.line import live
 
-pytestmark = live("openssl", "nginx", "unbound")
+pytestmark = live("openssl", "nginx", "node", "unbound")
 
 EVERY = 9  # the stride through the catalogue; the first of each family is always there
-KNOWN = ("decoy.ip-checksum", "decoy.ip-option", "decoy.hop-option")  # collateral of this version: docs/evasion.md
+KNOWN = {  # collateral of this version, as docs/evasion.md shows
+    *(f"decoy.ip-{name}" for name in ("checksum", "option", "option-bad", "option-strict")),
+    *(f"decoy.{name}" for name in ("hop-discard", "hop-option", "destination-discard", "destination-report")),
+    *("decoy.option-overlong", "decoy.routing-left", "decoy.routing-unknown", "decoy.at-stale-stamp"),
+}
+WITNESSES = {"decoy.ip-checksum", "decoy.at-stale-stamp"}  # of these, to see when they are mended
 
 
 def choose() -> list[Strategy]:
@@ -26,7 +31,8 @@ def choose() -> list[Strategy]:
     seen: set[str] = set()
     chosen = []
     for number, one in enumerate(CATALOGUE):
-        if one.id not in KNOWN and (number % EVERY == 0 or one.family not in seen):
+        is_turn = number % EVERY == 0 or one.family not in seen
+        if one.id in WITNESSES or (is_turn and one.id not in KNOWN):
             chosen.append(one)
         seen.add(one.family)
     return chosen
@@ -63,7 +69,13 @@ def results(box: Ground, without: dict[Part, Seen]) -> dict[str, list[Result]]:
     return found
 
 
-@pytest.mark.parametrize("one", CHOSEN, ids=lambda one: one.id)
+def mark_known(one: Strategy) -> Any:
+    """A parameter that is expected to fail where the defect is known."""
+    known = pytest.mark.xfail(strict=True, reason="known collateral")
+    return pytest.param(one, id=one.id, marks=[known] if one.id in KNOWN else [])
+
+
+@pytest.mark.parametrize("one", [mark_known(one) for one in CHOSEN])
 def test_nothing_slips_through_and_nothing_breaks(results: dict[str, list[Result]], one: Strategy) -> None:
     bad = [f"{result.key} {result.outcomes} {result.seen}" for result in results[one.id] if result.is_bad]
     assert not bad, "\n".join([*bad, f"repeat: python -m tests.evasion {one.id}"])

@@ -1,4 +1,4 @@
-"""What came of each strategy: a play through the box beside the same play through a cable, for the blocked and an allowed name.
+"""What came of each strategy: a play through the box beside the same play through a cable, for two names.
 
     blocked   bypass      a server acted on the blocked name through the box
               stopped     none did, and without the box it did

@@ -61,13 +61,16 @@ def _hello(host: str) -> bytes:
 
 STRATEGIES = [
     *(
-        Strategy(f"harmless.{name}", "harmless", "honest traffic", what, Tcp((Segment(),), stream), over=("http",), harmless=True)
+        Strategy(f"harmless.{name}", "harmless", "honest traffic", what, Tcp((Segment(),), stream), over=("http",),
+        harmless=True)
         for name, what, stream in REQUESTS
     ),
     *(
-        Strategy(f"harmless.{name}", "harmless", "honest traffic", f"the name in {what}", Tcp((Segment(),), stream), over=("sink",), harmless=True)
+        Strategy(f"harmless.{name}", "harmless", "honest traffic", f"the name in {what}", Tcp((Segment(),), stream),
+        over=("sink",), harmless=True)
         for name, what, stream in DIALOGUES
     ),
-    Strategy("harmless.hello", "harmless", "honest traffic", "a hello for an allowed name with the blocked one in other extensions",
+    Strategy("harmless.hello", "harmless", "honest traffic",
+    "a hello for an allowed name with the blocked one in other extensions",
              Tcp((Segment(),), _hello), over=("tls",), harmless=True),
 ]  # fmt: skip
