@@ -18,7 +18,7 @@ servers, through Penstock and, beside it, through a plain cable. Do not edit.
 
 - A strategy is data, with its expected outcome written down before it is run. *Stopped*: the server's application acts on
   the blocked name over the cable, and not through Penstock. *Works*: it acts on an allowed name, asked for by the same
-  trick, through Penstock as over the cable; *late*: when the client repeated what it had not to repeat over the cable. Where the
+  trick, through Penstock as over the cable; *late*: when the client repeated what it had not to repeat there. Where the
   trick sends two versions of a byte that can both be delivered, or that two servers read in two ways, refusing it is right,
   and the strategy says so: *may be refused*. *Harmless* ones only mention the blocked name.
 - What an application did is taken from its log: nginx (hosts of requests that it served, names of hellos), CPython's
