@@ -184,7 +184,13 @@ def build_ground(here: Path, *, is_judged: bool, vlan: Sequence[int] = ()) -> It
 
 
 def _write_configuration(here: Path) -> Path:
-    mine = {"id": "raw", "prefixes": ["10.78.0.0/16", "fd78::/64"], "profile": "everything", "fail": "closed"}
+    mine = {
+        "id": "raw",
+        "prefixes": ["10.78.0.0/16", "fd78::/64"],
+        "profile": "everything",
+        "fail": "closed",
+        "packets_per_s": 1_000_000,
+    }
     kernel = [
         {"id": one.name, "prefixes": [f"{one.ipv4}/32", f"{one.ipv6}/128"], "profile": "nothing"}
         for one in (HOME, OFFICE)
