@@ -21,7 +21,6 @@ from tests.evasion.stage import Part, Seen, play_all
 
 HOSTS = (BLOCKED, ALLOWED)
 BAD_OUTCOMES = ("bypass", "collateral", "harmed")
-DOUBTED = ("collateral", "harmed", "late")  # also what a busy machine does
 TRIES = 2
 Tell = Callable[[int], None]
 
@@ -81,7 +80,7 @@ def play_through(
     """Play on a ground with the box. What was harmed or late is played twice more, by itself; a bypass stays one."""
     seen = play_all(ground, parts, tell)
     for _ in range(TRIES):
-        again = [part for part in parts if judge_part(part, without[part], seen[part]) in DOUBTED]
+        again = [part for part in parts if _is_doubted(part, judge_part(part, without[part], seen[part]))]
         seen = _keep_better(seen, play_all(ground, again))
     return seen
 
@@ -95,6 +94,11 @@ def judge_all(parts: Sequence[Part], without: dict[Part, Seen], through: dict[Pa
         result.seen[part.host] = without[part], through[part]
         result.outcomes[part.host] = judge_part(part, without[part], through[part])
     return list(results.values())
+
+
+def _is_doubted(part: Part, outcome: str) -> bool:
+    """Is it something that a busy machine does too?"""
+    return outcome in ("collateral", "harmed") or (outcome == "late" and not part.strategy.ambiguous)
 
 
 def _keep_better(seen: dict[Part, Seen], found: dict[Part, Seen]) -> dict[Part, Seen]:
