@@ -1,5 +1,5 @@
 # The two commands of the README: each makes its virtual environment, installs what it needs, and does its work.
-.PHONY: demo test live lint bench lock clean
+.PHONY: demo test live lint bench evasion lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,11 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready
 	@$(SUDO) scripts/packages.sh bench
 	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(BENCH)
+
+# The whole evasion catalogue, live; writes docs/evasion.md. EVASION: ids of strategies, or --improvise SEED.
+evasion: $(VENV)/ready
+	@$(SUDO) scripts/packages.sh test
+	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.evasion $(EVASION)
 
 # The lock file: every version and hash of what is installed, from pyproject.toml.
 lock:
