@@ -401,6 +401,7 @@ def test_a_command_that_looks_like_a_request_line_frees_its_flow_when_the_server
 # ---- headers for which routers and servers drop a packet --------------------------------------------------------------
 LOOSE_ROUTE, BROKEN_OPTION = b"\x83\x07\x04\xc0\x00\x02\x01\x00", b"\x44\x0c\x05\x00"
 HOP_BY_HOP = (0, b"\0" + bytes(6))
+TRICKS = ["sum", "route", "broken", "hop-by-hop", "discard", "report", "overlong", "routing"]
 
 
 def with_bad_ip_sum(content: bytes) -> bytes:
@@ -411,14 +412,27 @@ def with_bad_ip_sum(content: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("trick", "reason"),
-    [("sum", "bad_checksum"), ("route", "source_route"), ("broken", "source_route"), ("hop-by-hop", "malformed")],
+    [
+        ("sum", "bad_checksum"),
+        ("route", "bad_option"),
+        ("broken", "bad_option"),
+        ("hop-by-hop", "malformed"),
+        ("discard", "bad_option"),
+        ("report", "bad_option"),
+        ("overlong", "bad_option"),
+        ("routing", "bad_option"),
+    ],
 )
 def test_a_decoy_with_such_a_header_leaves_no_trace(box: Box, trick: str, reason: str) -> None:
-    flow = FLOW6._replace(client_port=4001) if trick == "hop-by-hop" else Flow(client_port=4000 + len(trick))
+    flow = (Flow if trick in {"sum", "route", "broken"} else FLOW6._replace)(client_port=4000 + TRICKS.index(trick))
     talk = Conversation(box, flow).open()
     more = {
         "sum": {}, "route": {"ip_options": LOOSE_ROUTE}, "broken": {"ip_options": BROKEN_OPTION},
         "hop-by-hop": {"extensions": (HOP_BY_HOP, HOP_BY_HOP)},
+        "discard": {"extensions": ((0, b"\0\x7e\0" + b"\1\2" + bytes(2)),)},
+        "report": {"extensions": ((60, b"\0\xbe\0" + b"\1\2" + bytes(2)),)},
+        "overlong": {"extensions": ((60, b"\0\x1e\x09" + bytes(4)),)},
+        "routing": {"extensions": ((43, b"\0\xfd\1" + bytes(4)),)},
     }[trick]  # fmt: skip
     decoy = talk.client_frame(b"X" * len(GOOD), 0, **more)
     if trick == "sum":

@@ -155,8 +155,8 @@ EXPIRED = _reason(112, _E, "expired", "older than the stale limit when it was re
 FRAGMENT_FULL_OPEN = _reason(
     113, _R, "fragment_full_open", "no memory for another fragmented packet, and the policy is to forward"
 )
-SOURCE_ROUTE = _reason(
-    114, _X, "source_route", "an IPv4 source route or broken IPv4 options, which routers and servers drop"
+BAD_OPTION = _reason(
+    114, _X, "bad_option", "IP options or a source route for which routers and servers drop the packet"
 )
 
 NAMES = {reason.number: reason.name for reason in REASONS}
