@@ -24,7 +24,7 @@ from typing import IO, Any, TextIO
 import structlog
 
 from penstock.control.configuration import Configuration, load_configuration
-from penstock.control.events import EventLog, EventReader, LogFile, decode_event, monotonic_offset_ns, stamp_now
+from penstock.control.events import EventLog, EventReader, LogFile, decode_foreign, monotonic_offset_ns, stamp_now
 from penstock.control.exceptions import Watch, pack_policies, tell_gone
 from penstock.control.guard import Guard, GuardError
 from penstock.control.guard_report import GuardCollector
@@ -283,7 +283,11 @@ class Run:
         self.guard.drain(time.monotonic())
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
-            self.events.write(decode_event(raw, self.snapshot, offset_ns))
+            fields = decode_foreign(raw, self.snapshot, offset_ns)
+            if fields is None:
+                self.events.lost += 1
+            else:
+                self.events.write(fields)
 
     def _look_for_exceptions(self) -> None:
         now_s = time.monotonic()

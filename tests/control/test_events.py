@@ -1,11 +1,17 @@
-"""The log of events where its disk is full."""
+"""The log of events where its disk is full; events of a packet process that may write anything."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from penstock.control.events import EventLog, LogFile
+from penstock.control.events import EventLog, EventReader, LogFile, decode_foreign
+from penstock.path import events as e
+from penstock.path.memory import SharedMemory
+from tests.path.boxes import policy
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -37,3 +43,23 @@ def test_a_new_log_is_for_root_and_its_group(tmp_path: Path) -> None:
             assert path.stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(before)
+
+
+WORDS = st.lists(st.one_of(st.integers(0, 130), st.integers(-(1 << 63), (1 << 63) - 1)), min_size=12, max_size=12)
+
+
+@settings(deadline=None)
+@given(WORDS, st.binary(max_size=300))
+def test_whatever_stands_in_the_ring_ends_nothing(words: list[int], rest: bytes) -> None:
+    raw = struct.pack("<12q", *words) + rest
+    fields = decode_foreign(raw.ljust(e.EVENT_BYTES, b"\0")[: e.EVENT_BYTES], policy().snapshot, 0)
+    assert fields is None or set(fields) >= {"proto", "action", "reason"}
+
+
+def test_a_forged_count_gives_no_more_than_the_ring_holds() -> None:
+    shared = SharedMemory(1)
+    reader = EventReader(shared)
+    for forged in (1 << 62, -5):
+        reader._words(0)[e.RING_WRITTEN // 8] = forged
+        reader._words(0)[e.RING_READ // 8] = 0
+        assert len(list(reader.read())) <= e.EVENT_COUNT

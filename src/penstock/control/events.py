@@ -96,6 +96,14 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
     return fields
 
 
+def decode_foreign(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, Any] | None:
+    """The same for bytes of a packet process that may have been taken over: None when they are no event."""
+    try:
+        return decode_event(raw, snapshot, offset_ns)
+    except (LookupError, ValueError, OverflowError, OSError, StopIteration):
+        return None
+
+
 class EventReader:
     """Takes events out of the rings of all workers."""
 
@@ -111,7 +119,7 @@ class EventReader:
             head = self._words(worker)
             start = worker * BLOCK_BYTES + EVENTS_OFF + e.RING_HEAD_BYTES
             written, read = int(head[e.RING_WRITTEN // 8]), int(head[e.RING_READ // 8])
-            while read != written:
+            for _ in range(min(max(written - read, 0), e.EVENT_COUNT)):  # the writer may have been taken over
                 at = start + (read % e.EVENT_COUNT) * e.EVENT_BYTES
                 yield self.shared.bytes[at : at + e.EVENT_BYTES].tobytes()
                 read += 1
