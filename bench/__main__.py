@@ -1,6 +1,6 @@
 """`python -m bench`: Penstock beside a plain bridge and a direct cable, in a few minutes.
 
-    python -m bench [--quick] [--blocks N] [--names N] [--only http,tls,bulk,pace] [--results DIRECTORY]
+    python -m bench [--quick] [--blocks N] [--names N] [--only http,tls,bulk,pace] [--results DIR] [--before DIR]
 
 Needs root, Linux 6.6, nginx, ab, wrk, curl and ethtool (scripts/packages.sh has them). Veth pairs on one machine: the
 ratios travel, the absolute figures do not.
@@ -43,6 +43,7 @@ def main() -> int:
     words.add_argument("--names", type=int, default=100_000, help="names on the blocked lists (default 100,000)")
     words.add_argument("--only", default=",".join(LOADS), help="which loads, by comma (default all)")
     words.add_argument("--results", type=Path, default=Path("results"), help="where the files go (default results)")
+    words.add_argument("--before", type=Path, help="a checkout of another version, to be compared in the same run")
     given = words.parse_args()
     console = Console()
     loads = [load for load in LOADS if load in given.only.split(",")]
@@ -69,7 +70,7 @@ def _measure(
     directory.chmod(0o755)  # nginx's worker is another user
     with ExitStack() as stack:
         with console.status("Starting four topologies, their servers and Penstock"):
-            arms, _ = stack.enter_context(build_arms(directory, names=given.names))
+            arms, _ = stack.enter_context(build_arms(directory, names=given.names, before=given.before))
         offloads = read_offloads(arms)
         for switches, interfaces in offloads.items():
             console.print(f"offloads: {switches}: {', '.join(interfaces)}", highlight=False)

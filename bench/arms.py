@@ -1,7 +1,8 @@
-"""What is compared: four topologies that exist at once, of which one at a time carries load.
+"""What is compared: topologies that exist at once, of which one at a time carries load.
 
     penstock     Penstock in line, the subscriber has every service on     bridge         the kernel's bridge
     direct       one pair of interfaces, nothing between                   bridge again   a second bridge: A against A
+    penstock before   another version of Penstock, from its own sources, when one is named
 
 Knows how to build them, each with an nginx of its own. Refuses to know what is measured.
 """
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from penstock.demo.box import GOOD, Box, start_box, stop_box, write_configuration
 from penstock.demo.servers import Certificate, Server, start_program, write_certificate
@@ -25,9 +28,10 @@ from penstock.demo.topology import (
     Topology,
 )
 
-PENSTOCK, BRIDGE, DIRECT, AGAIN = "penstock", "bridge", "direct", "bridge again"
-KINDS: dict[str, Kind] = {PENSTOCK: "penstock", BRIDGE: "bridge", DIRECT: "direct", AGAIN: "bridge"}
+PENSTOCK, BRIDGE, DIRECT, AGAIN, BEFORE = "penstock", "bridge", "direct", "bridge again", "penstock before"
+KINDS: dict[str, Kind] = {PENSTOCK: "penstock", BRIDGE: "bridge", DIRECT: "direct", AGAIN: "bridge", BEFORE: "penstock"}
 PREFIX = "penstock-bench"
+NEW_SETTINGS = ("limits", "exceptions", "guard", "line")
 BIG_BYTES = 1 << 30
 FLOWS = 1 << 20  # more than all connections of a run: what is measured is not a full table
 NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; error_log stderr; worker_rlimit_nofile 16384;
@@ -60,8 +64,9 @@ class Arm:
 
 
 @contextmanager
-def build_arms(directory: Path, *, names: int) -> Iterator[tuple[list[Arm], Box]]:
-    """The four arms, and Penstock with `names` further names on its lists, until the block ends."""
+def build_arms(directory: Path, *, names: int, before: Path | None = None) -> Iterator[tuple[list[Arm], Box]]:
+    """The arms, and Penstock with `names` further names on its lists, until the block ends. `before`: the directory of
+    another version's sources, which gets an arm of its own."""
     pair = write_certificate(directory)
     hosts = directory / "hosts"
     hosts.write_text(f"127.0.0.1 localhost\n{SERVER_IPV4} {GOOD}\n")
@@ -70,6 +75,8 @@ def build_arms(directory: Path, *, names: int) -> Iterator[tuple[list[Arm], Box]
     with ExitStack() as stack:
         arms = []
         for name, kind in KINDS.items():
+            if name == BEFORE and before is None:
+                continue
             topology = stack.enter_context(Topology(kind, prefix=PREFIX))
             # Every connection is a new one and 20,000 a second are made: all ports, and those that wait are used again.
             topology.write_settings("client", {"ipv4/ip_local_port_range": "1024 65535", "ipv4/tcp_tw_reuse": 1})
@@ -79,6 +86,11 @@ def build_arms(directory: Path, *, names: int) -> Iterator[tuple[list[Arm], Box]
         line = arms[0].topology
         box = start_box(line, _write_policy(directory, names))
         stack.callback(stop_box, line, box)
+        if before is not None:
+            (directory / "before").mkdir()
+            policy = _forget_settings(_write_policy(directory / "before", names))
+            other = start_box(arms[-1].topology, policy, before=["env", f"PYTHONPATH={before / 'src'}"])
+            stack.callback(stop_box, arms[-1].topology, other)
         yield arms, box
 
 
@@ -116,6 +128,13 @@ def _write_policy(directory: Path, names: int) -> Path:
     )
     with (directory / "phishing.txt").open("a") as phishing:
         phishing.writelines(f"name-{number}.example.net\n" for number in range(names))
+    return configuration
+
+
+def _forget_settings(configuration: Path) -> Path:
+    """Leave out what another version may not know yet."""
+    settings = yaml.safe_load(configuration.read_text())
+    configuration.write_text(yaml.safe_dump({key: settings[key] for key in settings if key not in NEW_SETTINGS}))
     return configuration
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.arms import AGAIN, BRIDGE, DIRECT, PENSTOCK
+from bench.arms import AGAIN, BEFORE, BRIDGE, DIRECT, PENSTOCK
 from bench.rounds import Estimate, Figures, compare, subtract
 from bench.verdict import LAST_US, VerdictTime
 
@@ -39,8 +39,19 @@ QUANTITIES = (
     Quantity("http", "cpu_us", "CPU of the machine for an HTTP connection", "µs", ""),
     Quantity("tls", "cpu_us", "CPU of the machine for a TLS connection", "µs", ""),
 )
-COMPARED = ((PENSTOCK, BRIDGE), (PENSTOCK, DIRECT), (AGAIN, BRIDGE))
-HEADS = ("", "Penstock", "bridge", "direct", "Penstock / bridge", "Penstock / direct", "bridge / bridge (A/A)", "aim")
+COMPARED = ((PENSTOCK, BRIDGE), (PENSTOCK, DIRECT), (AGAIN, BRIDGE), (PENSTOCK, BEFORE))
+HEADS = (
+    "",
+    "Penstock",
+    "bridge",
+    "direct",
+    "Penstock / bridge",
+    "Penstock / direct",
+    "bridge / bridge (A/A)",
+    "Penstock / before",
+    "aim",
+)
+NOT_MEASURED = "-"
 TIME_HEADS = ("verdict's own time under", "packets", "p50, µs (aim 15)", "p99, µs (aim 60)")
 
 Results = dict[str, dict[str, Figures]]  # load → quantity → arm → figures
@@ -53,7 +64,10 @@ def build_rows(results: Results) -> list[list[str]]:
         figures = results.get(quantity.load, {}).get(quantity.key)
         if figures:
             medians = [f"{statistics.median(figures[arm]):,.{_digits(figures)}f}" for arm in (PENSTOCK, BRIDGE, DIRECT)]
-            compared = [_say(_judge(quantity, figures, arm, base), quantity) for arm, base in COMPARED]
+            compared = [
+                _say(_judge(quantity, figures, arm, base), quantity) if {arm, base} <= set(figures) else NOT_MEASURED
+                for arm, base in COMPARED
+            ]
             rows.append([f"{quantity.title}, {quantity.unit}", *medians, *compared, quantity.aim])
     return rows
 
@@ -93,6 +107,7 @@ def write_files(
         f"{quantity.load}.{quantity.key}": {
             f"{arm} {'-' if quantity.differs else '/'} {base}": asdict(_judge(quantity, figures, arm, base))
             for arm, base in COMPARED
+            if {arm, base} <= set(figures)
         }
         for quantity in QUANTITIES
         if (figures := results.get(quantity.load, {}).get(quantity.key))
