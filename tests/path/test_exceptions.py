@@ -9,7 +9,7 @@ from penstock.flow.record import FREED, OPEN
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from tests.path.boxes import Box, Conversation, find_record, name_of, request
-from tests.vocabulary import ACK, FLOW4, PSH, SYN, TO_CLIENT, TO_SERVER, Flow, ethernet, frame
+from tests.vocabulary import ACK, FIN, FLOW4, PSH, SYN, TO_CLIENT, TO_SERVER, Flow, ethernet, frame
 
 BAD, GOOD = request("bad.test"), request("good.test")
 CLOSED = Flow("10.2.0.9")
@@ -138,6 +138,25 @@ def test_gap_refused() -> None:
     assert name_of(outcome) == "gap_refused"
     assert len(outcome.sent) == 2
     assert name_of(talk.client(GOOD)) == "refused_client", "refused is a state"
+
+
+@pytest.mark.parametrize("isn", [5, 900, 3_000_000, 0x7FFF_FFFF, 0xFFFF_FF00])
+@pytest.mark.parametrize("before", ["ended", "refused", "free"])
+def test_ports_used_again_while_nobody_read(before: str, isn: int) -> None:
+    """What the record remembers is another connection's: wherever the new one's numbers lie, it is judged as itself."""
+    box = box_with()
+    old = Conversation(box, FLOW4, 1_000_000, 2_000_000).open()
+    old.client({"ended": GOOD, "refused": BAD, "free": b"SSH-2.0-none\r\n"}[before])
+    if before != "refused":
+        old.server(b"answer")
+        old.client(flags=ACK | FIN)
+        old.server(flags=ACK | FIN)
+        old.client(flags=ACK)
+    box.path.set_epoch(3)  # its handshake went by meanwhile
+    new = Conversation(box, FLOW4, isn, isn ^ 0x5555_5555)
+    assert name_of(new.client(GOOD)) == "allowed"
+    assert new.server(b"HTTP/1.1 204 No Content\r\n\r\n").is_forwarded
+    assert name_of(new.client(BAD)) == "blocked"
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------

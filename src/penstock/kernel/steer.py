@@ -47,6 +47,7 @@ from penstock.kernel.records import (
     find_bucket,
     find_protection,
     find_record,
+    is_closed,
     is_foreign_segment,
     make_record,
     note_flags,
@@ -185,6 +186,9 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     if record == 0:
         return steer_unrecorded(skb, view, key, bucket, now_ms)
     end = seq + size + (u64(view + h.VIEW_FLAGS) & h.FIN)
+    is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
+    # Its ports may be another connection's, which nobody saw begin.
+    is_over = is_gap and (state_of(u64(record + t.FLOW_WORD)) == REFUSED or is_closed(record))
     put32(record + t.FLOW_SEEN, now_ms)
     flags = u64(view + h.VIEW_FLAGS)
     if flags & (h.FIN | h.RST):
@@ -198,10 +202,12 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     if sequence_difference(end, u32(record + t.FLOW_CLIENT_NEXT)) > 0:
         put32(record + t.FLOW_CLIENT_NEXT, end)
     is_waiting = u32(record + t.FLOW_SENT_UP) != u32(record + t.FLOW_HANDLED)
-    is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
     word, acked = u64(record + t.FLOW_WORD), u32(record + t.FLOW_ACKED)
     birth, is_urgent = u32(record + t.FLOW_BIRTH), flags & h.URG != 0
-    reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
+    if is_over:
+        reason = r.UP_GAP if end != seq else r.EMPTY
+    else:
+        reason = classify_segment(word, acked, birth, is_waiting, is_gap, is_urgent, seq, end, size > 0)
     if reason == r.UP_GAP and policy_of(skb, GAP) == FORWARD:
         return r.GAP_OPEN
     if reason < r.UP_FIRST:
@@ -237,7 +243,8 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     note_segment(place, flags, end, size, u32(record + t.FLOW_SERVER_NEXT))
     if flags & h.RST == 0 and sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)
-    if state_of(u64(record + t.FLOW_WORD)) == REFUSED:
+    is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
+    if state_of(u64(record + t.FLOW_WORD)) == REFUSED and not is_gap:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
         return send_up(skb, view, key, record, number, rights_of(record), r.UP_REFUSED)
     if size and u32(record + t.FLOW_WATCH) and seq == u32(record + t.FLOW_MARK):

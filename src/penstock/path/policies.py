@@ -26,6 +26,7 @@ def refuse_by_policy(w, u, record, released_end, reason):  # type: ignore[no-unt
     end = u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES) + (u32(u + UP_FLAGS) & FIN)
     if record:
         put32(record + t.FLOW_ANSWER, ANSWER_RESET)
+        put32(record + t.FLOW_EPOCH, u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH))
         put64(record + t.FLOW_WORD, pack_word(REFUSED, end, 0))
     send_reset(w, u, 1, released_end, u32(u + UP_ACK))
     send_reset(w, u, 0, u32(u + UP_ACK), end)

@@ -47,7 +47,7 @@ from penstock.flow.stream import (
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.exceptions import ASYMMETRIC, DEFAULT, GAP, MIDSTREAM, REASSEMBLY_FULL, REFUSE
-from penstock.kernel.tables import UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
+from penstock.kernel.tables import UP_ACK, UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.decoys import find_decoy
 from penstock.path.events import write_event
 from penstock.path.hosts import identify, marker_of, subscriber_of
@@ -64,7 +64,7 @@ from penstock.path.layout import (
     W_SIGHT,
 )
 from penstock.path.policies import policy_at, refuse_by_policy
-from penstock.path.refusal import refuse_flow, refuse_stateless, serve_refused_client
+from penstock.path.refusal import find_timestamps, refuse_flow, refuse_stateless, serve_refused_client
 from penstock.path.release import read_checksum, release
 from penstock.path.units import (
     FREES,
@@ -96,7 +96,17 @@ def tell_conflict(w, u, reason):  # type: ignore[no-untyped-def]
 
 @shared
 def resynchronise(w, u, record):  # type: ignore[no-untyped-def]
-    """Bytes of this flow passed unread: begin again at this segment, and take nothing about it for granted."""
+    """Bytes of this flow passed unread: begin again at this segment, and take nothing about it for granted. It may even be
+    another connection of the same ports, so that all numbers are those of this segment."""
+    seq, ack = u32(u + UP_SEQ), u32(u + UP_ACK)
+    put32(record + t.FLOW_BIRTH, seq)
+    put32(record + t.FLOW_ACKED, seq)
+    put32(record + t.FLOW_CLIENT_NEXT, seq + u32(u + UP_PAYLOAD_BYTES) + (u32(u + UP_FLAGS) & FIN))
+    put32(record + t.FLOW_SERVER_ISN, ack - 1)
+    put32(record + t.FLOW_SERVER_NEXT, ack)
+    put32(record + t.FLOW_TSVAL, find_timestamps(u) >> 32)
+    flags = t.OWNER_MASK << t.OWNER_SHIFT | t.FAILS_CLOSED | t.HAS_TIMESTAMPS | t.HAS_MD5
+    put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) & flags)
     put64(record + t.FLOW_WORD, pack_word(OPEN, u32(u + UP_SEQ), 0))
     put32(record + t.FLOW_EPOCH, u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH))
     put32(record + t.FLOW_STREAM, 0)
@@ -253,10 +263,18 @@ def meet_full_memory(w, u, record, checksum):  # type: ignore[no-untyped-def]
 @shared
 def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     """A segment of the client on a flow with a record. Returns: its reason."""
-    word = u64(record + t.FLOW_WORD)
+    word, checksum = u64(record + t.FLOW_WORD), read_checksum(w, u)
+    is_gap = u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH)
+    if is_gap and u32(u + t.UP_REASON) == r.UP_GAP:  # not of what the record remembers, so that it is no measure
+        decoy = find_decoy(w, u, 0, checksum)
+        if decoy:
+            return decoy
+        if policy_at(w, GAP) == REFUSE:
+            return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.GAP_REFUSED)
+        resynchronise(w, u, record)
+        word = u64(record + t.FLOW_WORD)
     if state_of(word) == REFUSED:
         return serve_refused_client(w, u, record)
-    checksum = read_checksum(w, u)
     if is_settled(word, u32(record + t.FLOW_ACKED)):
         return release(w, u, checksum, r.SETTLED)
     decoy = find_decoy(w, u, record, checksum)
@@ -266,9 +284,7 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     if is_one_way and policy_at(w, ASYMMETRIC) == REFUSE:
         return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.ASYMMETRIC_REFUSED)
     if u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH):
-        if policy_at(w, GAP) == REFUSE:
-            return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.GAP_REFUSED)
-        resynchronise(w, u, record)
+        resynchronise(w, u, record)  # behind a packet that waited longer than anybody read
         word = u64(record + t.FLOW_WORD)
     if is_before_birth(u32(u + UP_SEQ), u32(record + t.FLOW_BIRTH), u32(record + t.FLOW_ACKED)):
         return r.OUT_OF_WINDOW
