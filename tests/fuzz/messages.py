@@ -14,18 +14,24 @@ SLOTS = (
 
 
 def spell_name(message: bytes, at: int) -> bytes:
-    """The name at an offset of a message, read the plain way; raises for one that is cut off or goes round."""
+    """The name at an offset of a message, read the plain way; IndexError for what resolvers do not read: a name that is cut
+    off, with a label of another type, or with a pointer that leads into the header or not back."""
     labels: list[bytes] = []
-    for _ in range(len(message)):
+    first = at
+    while message[at] != 0:
         size = message[at]
-        if size == 0:
-            return b".".join(label.replace(b".", b"\\") for label in labels)
-        if size >= 0xC0:
+        if size >= dns.POINTER:
             at = (size & 0x3F) << 8 | message[at + 1]
+            if not dns.HEADER_BYTES <= at < first:
+                raise IndexError(at)
+            first = at
         else:
-            labels.append(message[at + 1 : at + 1 + size])
+            label = message[at + 1 : at + 1 + size]
+            if size > dns.LABEL_LIMIT or len(label) < size:
+                raise IndexError(at)
+            labels.append(label)
             at += 1 + size
-    raise AssertionError("a name that goes round")
+    return b".".join(label.replace(b".", b"\\") for label in labels)
 
 
 def read_questions(machine: Machine, message: bytes, word: str) -> Said:
@@ -120,5 +126,5 @@ def try_spelling(message: bytes, at: int) -> bytes | None:
     """The name there; None for one that nobody can read."""
     try:
         return spell_name(message, at)
-    except (AssertionError, IndexError):
+    except IndexError:
         return None

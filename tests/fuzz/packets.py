@@ -200,10 +200,10 @@ def read_crypto(machine: Machine, content: bytes) -> Said:
         if flags & 0x40 and store.capacity == crypto.SMALL_BYTES:
             store.grow()
         offset = (high << 8 | low) >> (0 if flags & 0x40 else 4)
-        size = size << (flags & 7)
+        size = size << (flags & 3)
         piece = bytearray((place * 37 ^ place >> 8) & 255 for place in range(offset, offset + size))
         if flags & 0x80 and size:
-            piece[low % size] ^= 1 + (flags >> 3 & 7)
+            piece[low % size] ^= 1 + (flags >> 2 & 15)
         outcome = store.put(offset, machine.lend(bytes(piece)), bytes(piece))
         outcomes.append(outcome)
         if outcome == crypto.CONFLICT:

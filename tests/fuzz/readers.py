@@ -13,7 +13,7 @@ class Reader(NamedTuple):
     read: Callable[[Machine, bytes], Any]
     is_compiled: bool = True
     turns: int = 0
-    longest_bytes: int = 4096
+    longest_bytes: int = 2048
 
 
 TURNS = 4096
@@ -27,11 +27,11 @@ READERS = {
     "dns_answer": Reader(messages.read_answers, turns=60),
     "quic": Reader(packets.read_datagrams, turns=60),
     "frames": Reader(packets.read_frames, turns=60),
-    "crypto": Reader(packets.read_crypto, turns=60),
-    "initial": Reader(packets.read_initials, turns=60),
+    "crypto": Reader(packets.read_crypto, turns=2048, longest_bytes=160),
+    "initial": Reader(packets.read_initials, turns=60, longest_bytes=400),
     "headers": Reader(packets.read_headers, turns=60),
-    "options": Reader(packets.read_options, turns=60),
-    "names": Reader(names.read_names, turns=60),
+    "options": Reader(packets.read_options, turns=60, longest_bytes=40),
+    "names": Reader(names.read_names, turns=60, longest_bytes=300),
     "pcap": Reader(files.read_captures, is_compiled=False),
     "configuration": Reader(files.read_configurations, is_compiled=False),
     "lists": Reader(files.read_lists, is_compiled=False),

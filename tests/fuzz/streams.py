@@ -100,7 +100,7 @@ def read_responses(machine: Machine, content: bytes) -> Said:
         if size < 0:
             assert size >= answer.CONTINUES - len(shown)
         else:
-            assert size >= 15
+            assert size >= 14
             assert flags & 1 == 0 or size <= len(shown), "what answers HEAD has no body"
     # The name of another protocol is seen with five bytes, the version of this one with twelve.
     assert found[0] in (answer.UNKNOWN, found[1])
