@@ -72,7 +72,11 @@ def take_input(reader: str, frame: bytes) -> Iterator[bytes]:
     if reader == "quic" and not is_tcp and payload[0] & 0x80:
         yield payload
     if reader in ("http", "response", "tls") and is_tcp:
-        looks = {"http": b"HTTP/1." in payload[:2000], "response": payload[:5] == b"HTTP/", "tls": payload[:1] in b"\x16\x15"}
+        looks = {
+            "http": b"HTTP/1." in payload[:2000],
+            "response": payload[:5] == b"HTTP/",
+            "tls": payload[:1] in b"\x16\x15",
+        }
         if looks[reader]:
             yield build_input(payload)
     if reader == "hello" and is_tcp and payload[:1] == b"\x16" and payload[5:6] == b"\1":

@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.engine READER [libFuzzer's words ...] CORPUS [MORE ...]
 
-Every function of the pure readers and of what reads files is instrumented. A broken promise is an exception, which libFuzzer
-takes for a crash: it writes the input beside `-artifact_prefix` and ends.
+Every function of the pure readers and of what reads files is instrumented. A broken promise is an exception, which
+libFuzzer takes for a crash: it writes the input beside `-artifact_prefix` and ends.
 """
 
 import sys

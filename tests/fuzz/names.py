@@ -13,7 +13,14 @@ from tests.fuzz.machines import Machine
 
 KEY = bytes(range(16))
 EXACT = {b"exact.test": 1, b"both.test": 2, b"a.b.c.d.e.test": 4, b"x" * 63 + b".test": 8}
-BELOW = {b"test": 16, b"bad.example": 32, b"both.test": 64, b"1.2.3.4": 128, b"[2001:db8::1]": 256, b"b.c.d.e.test": 512}
+BELOW = {
+    b"test": 16,
+    b"bad.example": 32,
+    b"both.test": 64,
+    b"1.2.3.4": 128,
+    b"[2001:db8::1]": 256,
+    b"b.c.d.e.test": 512,
+}
 
 
 @cache

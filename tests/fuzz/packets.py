@@ -64,7 +64,7 @@ def swap_ends(frame: bytes, l3: int, l4: int, is_ipv6: bool) -> bytes:
 
 
 def read_options(machine: Machine, content: bytes) -> Said:
-    """The options of a handshake: MPTCP and Fast Open go, nothing else changes, and the checksum stays as right as it was."""
+    """The options of a handshake: MPTCP and Fast Open go, nothing else changes, the checksum stays as right as it was."""
     kept = content[: len(content) // 4 * 4][:40]
     frame = bytes(14) + bytes(20) + bytes(12) + bytes([5 + len(kept) // 4 << 4]) + bytes(7) + kept
     start, context = machine.lend(frame, is_written=True), machine.room(kernel_side.CONTEXT_BYTES)
@@ -107,7 +107,8 @@ def erase_options(kept: bytes) -> bytes:
 def read_datagrams(machine: Machine, content: bytes) -> Said:
     """The packets of a QUIC datagram, one behind the other."""
     start, packet = machine.lend(content), machine.room(quic.PACKET_BYTES, FILL)
-    at, end, found = start, start + len(content), []
+    at, end = start, start + len(content)
+    found: list[Said] = []
     while at < end and len(found) < 64:
         status = machine.run("request.quic.parse_packet", at, end, packet)
         assert status in (COMPLETE, NOT_MINE, BAD)

@@ -4,8 +4,8 @@ What compiled code does and Python does not is put in by a change of the syntax 
 differences and products wrap at 64 bits, and shifts by a number that the compiler leaves undefined are faults. So the
 two must agree in every value, which the tests ask for, and a coverage-guided fuzzer sees every branch.
 
-Knows which modules are readers. The rest of the package is imported as it is and shared with the compiled ones. The cipher's
-operations, which compiled code has from the processor, come from `cryptography` and Python's own numbers.
+Knows which modules are readers. The rest of the package is imported as it is and shared with the compiled ones. The
+cipher's operations, which compiled code has from the processor, come from `cryptography` and Python's own numbers.
 """
 
 import ast
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 import penstock.cipher.tables
 import penstock.compile.memory
-import penstock.kernel.tables  # noqa: F401 (shared with the compiled readers)
+import penstock.kernel.tables
 from tests.fuzz import arena
 
 READERS = (

@@ -1,5 +1,6 @@
 """What fuzzing begins with: inputs that the tests' own words make, for each reader. They may be kept (see `captured`)."""
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -25,13 +26,26 @@ def make_http() -> Iterator[bytes]:
 
 
 def make_chunks() -> Iterator[bytes]:
-    for stream in (b"5\r\nhello\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"a;x=y\r\n", b"1F\r\n", b"0\r\nHost: a\r\n\r\n"):
+    for stream in (
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"0\r\nX: y\r\n\r\n",
+        b"a;x=y\r\n",
+        b"1F\r\n",
+        b"0\r\nHost: a\r\n\r\n",
+    ):
         yield build_input(stream, 1)
         yield build_input(b"\r\n" + stream, 0)
 
 
 def make_responses() -> Iterator[bytes]:
-    for first in (b"HTTP/1.1 200 OK", b"HTTP/1.1 100 Continue", b"HTTP/1.0 304 ", b"HTTP/1.1 101 Switching", b"RTSP/1.0 200 OK"):
+    for first in (
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 100 Continue",
+        b"HTTP/1.0 304 ",
+        b"HTTP/1.1 101 Switching",
+        b"RTSP/1.0 200 OK",
+    ):
         for fields in (b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""):
             yield build_input(first + b"\r\n" + fields + b"\r\n", len(fields) & 1)
     yield build_input(b"HTTP/1.1 200 OK\nContent-length:\t12 \nX: y\n\n", 0)
@@ -55,7 +69,9 @@ def make_tls() -> Iterator[bytes]:
         yield build_input(hellos.records(message, (1, 3, 40, 90), 0x0303), 0, 77)
     for before in (b"\1\x5a", b"\1\0"):
         yield build_input(hellos.record(before, hellos.ALERT) * 2 + hellos.records(hellos.plain_hello(HOST)))
-    yield build_input(hellos.record(b"\1", hellos.CHANGE_CIPHER_SPEC) + hellos.record(bytes(50), hellos.APPLICATION_DATA))
+    yield build_input(
+        hellos.record(b"\1", hellos.CHANGE_CIPHER_SPEC) + hellos.record(bytes(50), hellos.APPLICATION_DATA)
+    )
 
 
 def make_hellos() -> Iterator[bytes]:
@@ -70,7 +86,13 @@ def make_queries() -> Iterator[bytes]:
             yield message.to_wire()
     asked = dns.message.make_query("a.test.", "A", id=9)
     cookie = dns.edns.CookieOption(bytes(8), b"")
-    asked.use_edns(0, options=[cookie, dns.edns.GenericOption(26, b""), dns.edns.GenericOption(15, b"\0\0")])
+    asked.use_edns(
+        0,
+        options=[
+            cookie,
+            *(dns.edns.GenericOption(dns.edns.OptionType(code), data) for code, data in ((26, b""), (15, b"\0\0"))),
+        ],
+    )
     yield asked.to_wire()
     yield bytes.fromhex("000901000002000000000000016104746573740000010001c00c00010001")
     yield bytes.fromhex("00090100000100000000000000000100010102")
@@ -135,7 +157,8 @@ def make_packets() -> Iterator[bytes]:
             yield side + vocabulary.frame(flow, to_server, seq=1, data=b"GET / HTTP/1.1\r\n")
             yield side + quic.datagram(flow, bytes(20), to_server)
     ends = vocabulary.packed(vocabulary.FLOW6.client), vocabulary.packed(vocabulary.FLOW6.server)
-    for following, more in ((0, b"\x3c\0\1\4\0\0\0\0\x11\0\1\4\0\0\0\0"), (44, b"\x11\0\0\0\0\0\0\1"), (44, b"\6\0\0\1\0\0\0\1"),
+    for following, more in ((0, b"\x3c\0\1\4\0\0\0\0\x11\0\1\4\0\0\0\0"),
+                            (44, b"\x11\0\0\0\0\0\0\1"), (44, b"\6\0\0\1\0\0\0\1"),
                             (51, b"\x11\4" + bytes(22)), (43, b"\x06\0\2\0\0\0\0\0")):  # fmt: skip
         content = more + quic.udp(*ends, 4000, 443, b"hello")
         yield b"\xff" + vocabulary.ethernet(True, True) + vocabulary.ipv6(*ends, following, len(content)) + content
@@ -144,7 +167,8 @@ def make_packets() -> Iterator[bytes]:
 
 def make_options() -> Iterator[bytes]:
     some = (vocabulary.MSS, vocabulary.MPTCP_CAPABLE, vocabulary.FAST_OPEN, vocabulary.FAST_OPEN_EXPERIMENT,
-            vocabulary.MD5 + b"\1\1", vocabulary.timestamps(1, 2), b"\2\4\5\xb4\4\2\x08\x0a" + bytes(8) + b"\1\3\3\7")  # fmt: skip
+            vocabulary.MD5 + b"\1\1", vocabulary.timestamps(1, 2),
+            b"\2\4\5\xb4\4\2\x08\x0a" + bytes(8) + b"\1\3\3\7")  # fmt: skip
     yield from some
     yield b"".join(some[:4])
     yield b"\1" + vocabulary.MPTCP_CAPABLE + b"\0\0\0" + vocabulary.FAST_OPEN
@@ -159,9 +183,8 @@ def make_hosts() -> Iterator[bytes]:
 
 def make_captures() -> Iterator[bytes]:
     frame = vocabulary.frame(vocabulary.FLOW4, True, seq=1, data=b"GET /")
-    for order, magic in (("little", 0xA1B2C3D4), ("big", 0xA1B23C4D)):
-        words = [magic, 0x00040002 if order == "little" else 0x00020004, 0, 0, 65535, 1, 1, 2, len(frame), len(frame)]
-        yield b"".join(word.to_bytes(4, order) for word in words) + frame
+    for order, magic in (("<", 0xA1B2C3D4), (">", 0xA1B23C4D)):
+        yield struct.pack(order + "IHH4I4I", magic, 2, 4, 0, 0, 65535, 1, 1, 2, len(frame), len(frame)) + frame
 
     def block(kind: int, body: bytes) -> bytes:
         size = (12 + len(body)).to_bytes(4, "little")

@@ -2,8 +2,8 @@
 
     flags │ cut │ the stream ...      `cut` says in 256ths after how much of the stream the reader is asked first
 
-Each function reads one input on a machine, asserts what its reader promises, and returns all that it said, without addresses,
-so that two machines can be compared.
+Each function reads one input on a machine, asserts what its reader promises, and returns all that it said, without
+addresses, so that two machines can be compared.
 """
 
 from typing import Any
