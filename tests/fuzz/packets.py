@@ -138,22 +138,24 @@ class Crypto:
     def __init__(self, machine: Machine, capacity: int) -> None:
         self.machine, self.capacity = machine, capacity
         self.head = machine.room(crypto.HEAD_BYTES, FILL)
-        self.held: dict[int, int] = {}
+        self.held, self.is_held, self.last = bytearray(crypto.LARGE_BYTES), bytearray(crypto.LARGE_BYTES + 1), 0
         machine.run("flow.crypto.clear_crypto", self.head, self.make_room(capacity), capacity)
 
     def make_room(self, capacity: int) -> int:
         return self.machine.room(capacity // 8 + capacity, FILL)
 
     def put(self, offset: int, place: int, content: bytes) -> int:
-        """Put bytes; the outcome is that of the dictionary."""
+        """Put bytes; the outcome is what it should be."""
         outcome = self.machine.run("flow.crypto.put_crypto", self.head, offset, place, len(content))
-        if offset < 0 or offset + len(content) > self.capacity:
+        here = slice(offset, offset + len(content))
+        if here.stop > self.capacity:
             assert outcome == crypto.OUTSIDE
-        elif any(self.held.get(at, byte) != byte for at, byte in enumerate(content, offset)):
+        elif any(known and a != b for known, a, b in zip(self.is_held[here], self.held[here], content, strict=True)):
             assert outcome == crypto.CONFLICT
         else:
             assert outcome == crypto.STORED
-            self.held |= dict(enumerate(content, offset))
+            self.held[here], self.is_held[here] = content, b"\1" * len(content)
+            self.last = max(self.last, here.stop if content else 0)
             self.compare()
         return outcome
 
@@ -164,13 +166,10 @@ class Crypto:
         self.compare()
 
     def compare(self) -> None:
-        end = 0
-        while end in self.held:
-            end += 1
+        end = self.is_held.find(0)
         assert self.machine.word(self.head + crypto.CONTIGUOUS) == end
-        assert self.machine.word(self.head + crypto.LAST) == max(self.held, default=-1) + 1
-        start = self.machine.word(self.head + crypto.BYTES)
-        assert self.machine.view(start, end) == bytes(self.held[at] for at in range(end))
+        assert self.machine.word(self.head + crypto.LAST) == self.last
+        assert self.machine.view(self.machine.word(self.head + crypto.BYTES), end) == self.held[:end]
 
 
 def read_frames(machine: Machine, content: bytes) -> Said:
@@ -209,7 +208,7 @@ def read_crypto(machine: Machine, content: bytes) -> Said:
         outcomes.append(outcome)
         if outcome == crypto.CONFLICT:
             break
-    return outcomes, sorted(store.held.items())
+    return outcomes, bytes(store.held[: store.last]), bytes(store.is_held[: store.last])
 
 
 @cache

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from random import Random
 
 from penstock.demo.box import GOOD
-from penstock.demo.topology import CLIENT_INTERFACE, OFFICE, SERVER_INTERFACE, Place, server_address
+from penstock.demo.topology import CLIENT_INTERFACE, OFFICE, SERVER_INTERFACE, Place, Subscriber, server_address
 from tests.fuzz.mutations import TCP, UDP, Packet, is_harmless, mutate
 from tests.live.line import BAD, Line
 from tests.live.packets import ETH_P_ALL
@@ -71,7 +71,13 @@ def ask_everything(line: Line, family: int) -> None:
         for words in ([], ["+tcp"], ["HTTPS"], ["+dnssec", "AAAA"]):
             argv = ["dig", f"@{server}", "-b", OFFICE.address(family), "+tries=1", "+time=2", host, *words]
             line.topology.run("client", argv)
-    questions = [{"host": host, "source": OFFICE.address(family), "server": server} for host in (GOOD, BAD)]
+    ask_quic(line, OFFICE, family, [GOOD, BAD])
+
+
+def ask_quic(line: Line, who: Subscriber, family: int, hosts: list[str]) -> dict[str, str]:
+    """What a subscriber gets by HTTP/3, by host: `site`, `refused`, or what happened instead."""
+    server, source = server_address(family), who.address(family)
+    questions = [{"host": host, "source": source, "server": server} for host in hosts]
     argv = [
         sys.executable,
         "-m",
@@ -82,7 +88,9 @@ def ask_everything(line: Line, family: int) -> None:
         "--certificate",
         str(line.pair.certificate),
     ]
-    line.topology.run("client", argv, input="".join(json.dumps(one) + "\n" for one in questions), stdin=None)
+    done = line.topology.run("client", argv, input="".join(json.dumps(one) + "\n" for one in questions), stdin=None)
+    told = [json.loads(row) for row in done.stdout.splitlines()]
+    return {host: next((one["got"] for one in told if one["host"] == host), done.stderr[-200:]) for host in hosts}
 
 
 def drain_tap(tap: socket.socket) -> Iterator[tuple[bool, bytes]]:

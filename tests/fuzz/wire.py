@@ -22,7 +22,7 @@ from penstock.demo.resolver import start_resolver
 from penstock.demo.servers import start_quic, write_certificate
 from penstock.demo.topology import HOME, OFFICE, server_address
 from tests.fuzz.mutations import GUEST
-from tests.fuzz.stories import ENDS, Story, record_stories, tell_story
+from tests.fuzz.stories import ENDS, Story, ask_quic, record_stories, tell_story
 from tests.live.line import BAD, Line, build_line
 from tests.live.packets import ETH_P_ALL
 
@@ -30,6 +30,7 @@ RATE = 1000  # frames a second
 BURST = 50
 SETTLE_S = 10.0  # for what is held to end
 GROWTH_BYTES = 16 << 20  # pools of named capacity are touched as they are used
+QUIC_ROUNDS = 4  # of honest requests to one with QUIC, whose client takes long to start
 WARM_SHARE = 0.4  # of the time, after which memory is measured first
 SUBSCRIBERS = [
     {"id": who.name, "prefixes": [f"{who.ipv4}/32", f"{who.ipv6}/128"], "profile": profile}
@@ -137,6 +138,13 @@ def ask_honestly(line: Line, family: int) -> list[tuple[str, bool, str]]:
     return asked
 
 
+def ask_by_quic(line: Line, family: int) -> list[tuple[str, bool, str]]:
+    """HTTP/3 to an allowed and to a blocked host: what was asked, whether the answer was right, and the answer."""
+    wanted = {GOOD: "site", BAD: "refused"}
+    told = ask_quic(line, HOME, family, list(wanted))
+    return [(f"quic to {host} {family}", got == wanted[host], got) for host, got in told.items()]
+
+
 # ---- the line afterwards ---------------------------------------------------------------------------------------------
 def read_processes(first: int) -> dict[int, int]:
     """A process and all below it: the memory of each, in bytes."""
@@ -177,7 +185,11 @@ def run_line(line: Line, seconds: float, seed: int = 6) -> Report:
     begin_s = time.monotonic()
     with Sender(line, stories, seed) as sender:
         while time.monotonic() < begin_s + seconds:
-            for name, is_right, got in ask_honestly(line, 6 if round_number & 1 else 4):
+            family = 6 if round_number & 1 else 4
+            asked = ask_honestly(line, family)
+            if round_number % QUIC_ROUNDS == QUIC_ROUNDS - 1 - (round_number // QUIC_ROUNDS & 1):
+                asked += ask_by_quic(line, family)
+            for name, is_right, got in asked:
                 report.asked[name] += 1
                 if not is_right:
                     report.wrong.append(f"{name}: {got}")
