@@ -8,11 +8,13 @@ every honest request answered as it should be, what is blocked still blocked.
 
 import random
 import re
+import secrets
 import socket
+import struct
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,14 @@ from penstock.demo.box import BLOCKED, GOOD, run_penstock
 from penstock.demo.resolver import start_resolver
 from penstock.demo.servers import start_quic, write_certificate
 from penstock.demo.topology import HOME, OFFICE, server_address
+from tests.fuzz.campaign import WORK
 from tests.fuzz.mutations import GUEST
 from tests.fuzz.stories import ENDS, Story, ask_quic, record_stories, tell_story
 from tests.live.line import BAD, Line, build_line
 from tests.live.packets import ETH_P_ALL
 
+CAPTURE = WORK / "wire" / "latest.pcap"
+KEPT = 20_000  # frames, of which a capture is written
 RATE = 1000  # frames a second
 BURST = 50
 SETTLE_S = 10.0  # for what is held to end
@@ -76,6 +81,7 @@ class Sender:
     def __init__(self, line: Line, stories: list[Story], seed: int) -> None:
         self.stories, self.random, self.frames, self.told = stories, random.Random(seed), 0, 0
         self.sockets = []
+        self.latest: deque[tuple[float, bytes]] = deque(maxlen=KEPT)
         for place, interface in ENDS:
             with line.topology.inside(place):
                 one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -94,12 +100,21 @@ class Sender:
         for one in self.sockets:
             one.close()
 
+    def write_capture(self, path: Path) -> None:
+        """The latest frames, as pcap: what to look at when something died."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(struct.pack("<IHH4I", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+            for time_s, frame in self.latest:
+                file.write(struct.pack("<4I", int(time_s), int(time_s % 1 * 1e6), len(frame), len(frame)) + frame)
+
     def _send(self) -> None:
         begin_s = time.monotonic()
         while not self.ending.is_set():
             for to_server, frame in tell_story(self.random.choice(self.stories), self.random, self.told):
                 with suppress(OSError):  # a full queue, or a frame that the interface does not take
                     self.sockets[0 if to_server else 1].send(frame)
+                self.latest.append((time.time(), frame))
                 self.frames += 1
                 ahead_s = begin_s + self.frames / RATE - time.monotonic()
                 if self.frames % BURST == 0 and ahead_s > 0:
@@ -175,8 +190,8 @@ def read_status(line: Line) -> tuple[int, int, str]:
     return int(waiting[1].replace(",", "")), int(difference[1].replace(",", "")), done.stdout
 
 
-def run_line(line: Line, seconds: float, seed: int = 6) -> Report:
-    """Mutated packets for so long; what became of the line."""
+def run_line(line: Line, seconds: float, seed: int, capture: Path) -> Report:
+    """Mutated packets for so long, the latest of them written as a capture; what became of the line."""
     report, round_number = Report(), 0
     first = line.box.program.pid
     processes = read_processes(first).keys()
@@ -196,7 +211,8 @@ def run_line(line: Line, seconds: float, seed: int = 6) -> Report:
             round_number += 1
             if not report.before and time.monotonic() > begin_s + WARM_SHARE * seconds:
                 report.before = read_processes(first)
-        report.frames, report.stories = sender.frames, sender.told
+    report.frames, report.stories = sender.frames, sender.told
+    sender.write_capture(capture)
     report.seconds = time.monotonic() - begin_s
     end_s = time.monotonic() + SETTLE_S
     while True:
@@ -226,9 +242,11 @@ def fuzz_wire(seconds: int) -> int:
         here.chmod(0o755)
         with build_line(here, write_certificate(here), subscribers=SUBSCRIBERS) as line:
             prepare_line(line)
-            report = run_line(line, seconds)
+            seed = secrets.randbelow(1 << 32)
+            report = run_line(line, seconds, seed, CAPTURE)
     print(report.reasons)
-    print(f"{report.frames:,} frames of {report.stories:,} stories in {report.seconds:.0f} s")
+    print(f"{report.frames:,} frames of {report.stories:,} stories in {report.seconds:.0f} s, seed {seed}")
+    print(f"the latest frames: {CAPTURE}")
     print(
         f"{sum(report.asked.values()):,} honest requests: "
         + ", ".join(f"{n} {name}" for name, n in report.asked.items())
