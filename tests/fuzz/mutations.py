@@ -55,7 +55,8 @@ class Packet:
     @property
     def head_bytes(self) -> int:
         """Of TCP or UDP, as the packet says it."""
-        return min(self.content[12] >> 4 << 2, len(self.content)) if self.protocol == TCP else 8
+        said = self.content[12] >> 4 << 2 if self.protocol == TCP and len(self.content) > 12 else 8
+        return min(said, len(self.content))
 
     def write(self, at: int, part: bytes) -> None:
         self.content = self.content[:at] + part + self.content[at + len(part) :]

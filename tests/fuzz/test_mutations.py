@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from tests.fuzz.mutations import CHANGES, FRAME_LIMIT, GUEST, NOBODY, TCP, Packet, is_harmless, mutate
+from tests.fuzz.mutations import CHANGES, FRAME_LIMIT, GUEST, NOBODY, TCP, UDP, Packet, is_harmless, mutate
 from tests.fuzz.stories import FIRST_PORT, MUTATED, take_packet, tell_story
 from tests.fuzz.wire import Report
 from tests.vocabulary import FLOW4, FLOW6, RIGHT, frame, read_frame
@@ -40,6 +40,18 @@ def test_every_change_can_be_built(family: int) -> None:
             change(packet, random)
             built.append(packet.build())
         assert any(one != whole for one in built), change.__name__
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_packet_that_was_cut_can_be_changed_again(family: int) -> None:
+    random = Random(3)
+    for protocol in (TCP, UDP):
+        for size in range(24):
+            for change in CHANGES:
+                packet = Packet(True, family, protocol, bytes(range(size)))
+                change(packet, random)
+                assert packet.build()
+            assert mutate(Packet(True, family, protocol, bytes(size)), random) is not None
 
 
 def test_mutations_are_many_and_bounded() -> None:

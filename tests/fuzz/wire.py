@@ -87,6 +87,7 @@ class Sender:
                 one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
                 one.bind((interface, ETH_P_ALL))
                 self.sockets.append(one)
+        self.failure: Exception | None = None
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._send)
 
@@ -99,6 +100,8 @@ class Sender:
         self.thread.join()
         for one in self.sockets:
             one.close()
+        if self.failure is not None:
+            raise self.failure
 
     def write_capture(self, path: Path) -> None:
         """The latest frames, as pcap: what to look at when something died."""
@@ -109,6 +112,12 @@ class Sender:
                 file.write(struct.pack("<4I", int(time_s), int(time_s % 1 * 1e6), len(frame), len(frame)) + frame)
 
     def _send(self) -> None:
+        try:
+            self._send_stories()
+        except Exception as error:  # for the thread that waits
+            self.failure = error
+
+    def _send_stories(self) -> None:
         begin_s = time.monotonic()
         while not self.ending.is_set():
             for to_server, frame in tell_story(self.random.choice(self.stories), self.random, self.told):
