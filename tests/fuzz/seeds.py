@@ -11,7 +11,7 @@ import dns.rrset
 
 from tests import hellos, quic, vocabulary
 from tests.fuzz import names as lookups
-from tests.fuzz.streams import build_input
+from tests.fuzz.streams import STRETCHED, build_input
 from tests.request.http_grammar import random_stream
 
 ROOT = Path(__file__).parents[2]
@@ -20,12 +20,43 @@ CID = bytes(range(8))
 ECH = hellos.vector16(b"\xfe\x0d" + hellos.vector16(bytes(20)) + b"\xfe\x0e" + hellos.vector16(bytes(3)))
 
 
+FIELDS = (
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Upgrade: h2c",
+    b"Content-Length: 5", b"Content-Length: 5\r\nX", b"Content-Length: 5\nX: y", b"Content-Length: 5\r\nUpgrade: x",
+    b"Host: a\r\nHost: b\r\nHost: c\r\nHost: d\r\nHost: e", b"Host: " + b"a" * 300, b"Host: [::1]:80", b"Host: a\r\n b",
+)  # fmt: skip
+LINES = (
+    b"GET / HTTP/1.1",
+    b"POST http://a.test:80/ HTTP/1.0",
+    b"CONNECT a.test:443 HTTP/1.1",
+    b"GET / HTTP/1.10",
+    b"GET  /",
+)
+
+
 def make_http() -> Iterator[bytes]:
+    for line in LINES:
+        yield build_input(line, 1)
+        for one in FIELDS:
+            yield build_input(line + b"\r\n" + one + b"\r\n\r\n", 0, 200)
     for seed in range(150):
         yield build_input(random_stream(seed), seed & 1, seed * 37 & 255)
 
+    for stream in (
+        b"GET / HTTP/1.1\r\nX: a",
+        b"GET / HTTP/1.1\r\nX: y\r\nHost: a",
+        b"GET /a",
+        b"GET",
+        b"G(T /",
+        b"GET / HTTP/1.1\r\na",
+    ):
+        yield build_input(stream, 2 * STRETCHED, 255)
+        yield build_input(stream + b"\r\n\r\n", 2 * STRETCHED + 1, 200)
+
 
 def make_chunks() -> Iterator[bytes]:
+    for stream in (b"5;x", b"0\r\nX: y", b"0\r\nX: y\r\n\r\n"):
+        yield build_input(stream, 2 * STRETCHED + 1, 255)
     for stream in (
         b"5\r\nhello\r\n",
         b"0\r\n\r\n",
@@ -67,7 +98,10 @@ def make_tls() -> Iterator[bytes]:
     for message in make_messages():
         yield build_input(hellos.records(message))
         yield build_input(hellos.records(message, (1, 3, 40, 90), 0x0303), 0, 77)
+        yield build_input(hellos.records(message), 2 * STRETCHED, 250)
+    yield build_input(hellos.records(hellos.hello(hellos.server_name(HOST), hellos.extension(21, bytes(65_000)))))
     for before in (b"\1\x5a", b"\1\0"):
+        yield build_input(hellos.record(before, hellos.ALERT) * 40)
         yield build_input(hellos.record(before, hellos.ALERT) * 2 + hellos.records(hellos.plain_hello(HOST)))
     yield build_input(
         hellos.record(b"\1", hellos.CHANGE_CIPHER_SPEC) + hellos.record(bytes(50), hellos.APPLICATION_DATA)
@@ -127,6 +161,7 @@ def make_datagrams() -> Iterator[bytes]:
             yield first
             yield first + quic.long_packet(quic.HANDSHAKE, CID, bytes(20), version=version) + b"\x40" + bytes(20)
     yield quic.initial(CID, quic.crypto(0, hellos.plain_hello(HOST)))
+    yield quic.long_packet(quic.INITIAL, CID, bytes(1200), scid=b"s", version=0x51303530)
 
 
 def make_frames() -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Inputs for the readers of a client's stream: HTTP, chunk lines, responses, TLS records, hellos.
 
-    flags │ cut │ the stream ...      `cut` says in 256ths after how much of the stream the reader is asked first
+    flags │ cut │ the stream ...      `cut` says in 256ths after how much of the stream the reader is asked first;
+                                      flags of STRETCHED: the byte there is repeated, so that limits of 64 KB are met
 
 Each function reads one input on a machine, asserts what its reader promises, and returns all that it said, without
 addresses, so that two machines can be compared.
@@ -14,13 +15,22 @@ from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 from tests.fuzz.machines import FILL, Machine
 
 Said = tuple[Any, ...]
+STRETCHED, STRETCH_BYTES = 0x73, 66_000
 STATUSES = (NEED_MORE, COMPLETE, NOT_MINE, BAD)
 
 
 def split_input(content: bytes) -> tuple[int, int, bytes]:
     """The flags, how many bytes are shown first, and the stream."""
     head, stream = content[:2].ljust(2, b"\0"), content[2:]
-    return head[0], head[1] * len(stream) >> 8, stream
+    cut = head[1] * len(stream) >> 8
+    if head[0] >> 1 == STRETCHED:
+        stream = stream[:cut] + stream[cut : cut + 1] * STRETCH_BYTES + stream[cut + 1 :]
+    return head[0], cut, stream
+
+
+def measure_input(content: bytes) -> int:
+    """How long the stream in an input is."""
+    return len(split_input(content)[2])
 
 
 def build_input(stream: bytes, flags: int = 0, cut: int = 128) -> bytes:
