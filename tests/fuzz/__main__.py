@@ -22,13 +22,19 @@ def main() -> int:
         return fuzz_wire(asked.seconds)
     names = list(READERS) if asked.what == "all" else [asked.what]
     results = {name: tell(name, fuzz_reader(name, asked.seconds, asked.keep)) for name in names}
-    inputs, seconds = sum(one.inputs for one in results.values()), sum(one.seconds for one in results.values())
-    print(f"{len(results)} readers, {inputs:,} inputs, {seconds:.0f} s")
+    found = results.values()
+    seconds, processor_s = sum(one.seconds for one in found), sum(one.processor_s for one in found)
+    print(f"{len(found)} readers: {word_work(sum(one.inputs for one in found), seconds, processor_s)}")
     return 1 if any(one.finding for one in results.values()) else 0
 
 
+def word_work(inputs: int, seconds: float, processor_s: float) -> str:
+    return f"{inputs:,} inputs, {seconds:.0f} s, {processor_s:.0f} s of a processor"
+
+
 def tell(name: str, result: Result) -> Result:
-    print(f"{name}: {result.inputs:,} inputs, {result.edges} edges, {result.seconds:.0f} s", flush=True)
+    work = word_work(result.inputs, result.seconds, result.processor_s)
+    print(f"{name}: {work}, {result.edges} edges", flush=True)
     if result.finding:
         print(f"{name}: a promise is broken by {result.finding}", flush=True)
     return result

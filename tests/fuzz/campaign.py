@@ -6,6 +6,7 @@ seeds alone: what fuzzing makes of a captured packet still holds its bytes.
 
 import hashlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Result(NamedTuple):
     inputs: int
     edges: int
     seconds: float
+    processor_s: float
     finding: Path | None
 
 
@@ -46,15 +48,22 @@ def fuzz_reader(name: str, seconds: int, is_kept: bool) -> Result:
         write_inputs(foreign, captured.find_captured(name))
     more = [own, CORPUS / name] if is_kept else [own, CORPUS / name, foreign]
     before = set(work.glob("*-*"))
-    begin_s = time.monotonic()
+    begin_s, begin_processor_s = time.monotonic(), read_processor_s()
     words = [f"-max_total_time={seconds}", f"-max_len={READERS[name].longest_bytes}", f"-timeout={INPUT_S}"]
     status, inputs, edges = run_engine(name, [*words, f"-artifact_prefix={work}/", found, *more])
+    seconds_taken, processor_s = time.monotonic() - begin_s, read_processor_s() - begin_processor_s
     finding = next(iter(set(work.glob("*-*")) - before), None)
     if status and finding is None:
         raise RuntimeError(f"the engine ended with status {status}: see {work / 'log'}")
     if is_kept and finding is None:
         keep_corpus(name, [found, *more])
-    return Result(inputs, edges, time.monotonic() - begin_s, finding)
+    return Result(inputs, edges, seconds_taken, processor_s, finding)
+
+
+def read_processor_s() -> float:
+    """Seconds of a processor that children which ended have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run_engine(name: str, words: Iterable[str | Path]) -> tuple[int, int, int]:
