@@ -40,7 +40,8 @@ class Result(NamedTuple):
 def fuzz_reader(name: str, seconds: int, is_kept: bool) -> Result:
     """Fuzz one reader for so long; with `is_kept` the repository's corpus of it is made anew of what was found."""
     work = WORK / name
-    found, own, foreign = (work / part for part in ("found", "seeds", "captured"))
+    own, foreign = work / "seeds", work / "captured"
+    found = work / ("found" if is_kept else "found-with-captured")
     for place in (found, own, foreign, CORPUS / name):
         place.mkdir(parents=True, exist_ok=True)
     write_inputs(own, seeds.MAKERS[name]())
