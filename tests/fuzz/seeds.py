@@ -11,7 +11,7 @@ import dns.rrset
 
 from tests import hellos, quic, vocabulary
 from tests.fuzz import names as lookups
-from tests.fuzz.streams import STRETCHED, build_input
+from tests.fuzz.streams import STRETCH_BYTES, build_input
 from tests.request.http_grammar import random_stream
 
 ROOT = Path(__file__).parents[2]
@@ -42,21 +42,8 @@ def make_http() -> Iterator[bytes]:
     for seed in range(150):
         yield build_input(random_stream(seed), seed & 1, seed * 37 & 255)
 
-    for stream in (
-        b"GET / HTTP/1.1\r\nX: a",
-        b"GET / HTTP/1.1\r\nX: y\r\nHost: a",
-        b"GET /a",
-        b"GET",
-        b"G(T /",
-        b"GET / HTTP/1.1\r\na",
-    ):
-        yield build_input(stream, 2 * STRETCHED, 255)
-        yield build_input(stream + b"\r\n\r\n", 2 * STRETCHED + 1, 200)
-
 
 def make_chunks() -> Iterator[bytes]:
-    for stream in (b"5;x", b"0\r\nX: y", b"0\r\nX: y\r\n\r\n"):
-        yield build_input(stream, 2 * STRETCHED + 1, 255)
     for stream in (
         b"5\r\nhello\r\n",
         b"0\r\n\r\n",
@@ -98,14 +85,31 @@ def make_tls() -> Iterator[bytes]:
     for message in make_messages():
         yield build_input(hellos.records(message))
         yield build_input(hellos.records(message, (1, 3, 40, 90), 0x0303), 0, 77)
-        yield build_input(hellos.records(message), 2 * STRETCHED, 250)
-    yield build_input(hellos.records(hellos.hello(hellos.server_name(HOST), hellos.extension(21, bytes(65_000)))))
     for before in (b"\1\x5a", b"\1\0"):
         yield build_input(hellos.record(before, hellos.ALERT) * 40)
         yield build_input(hellos.record(before, hellos.ALERT) * 2 + hellos.records(hellos.plain_hello(HOST)))
     yield build_input(
         hellos.record(b"\1", hellos.CHANGE_CIPHER_SPEC) + hellos.record(bytes(50), hellos.APPLICATION_DATA)
     )
+
+
+def make_limits() -> Iterator[bytes]:
+    lines = (
+        b"GET / HTTP/1.1\r\nX: a",
+        b"GET / HTTP/1.1\r\nHost: a",
+        b"GET /a",
+        b"GET",
+        b"G(T /",
+        b"GET / HTTP/1.1\r\na",
+    )
+    for stream in lines:
+        yield build_input(stream, 0x80, 255)
+        yield build_input(stream + b"\r\n\r\n", 0x81, 200)
+    for stream in (b"5;x", b"0\r\nX: y", b"0\r\nX: y\r\n\r\n"):
+        yield build_input(stream, 0x42, 255)
+    for size in (STRETCH_BYTES, 60_000):  # a hello that is too long, and one that ends before the record does
+        yield build_input(b"\x16\3\1\x40\0\1" + size.to_bytes(3) + b"\3\3" + bytes(20), 0, 255)
+    yield build_input(hellos.record(b"\1\0", hellos.ALERT) + b"\x15", 0, 255)
 
 
 def make_hellos() -> Iterator[bytes]:
@@ -255,6 +259,7 @@ def make_lists() -> Iterator[bytes]:
 
 MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "http": make_http, "chunked": make_chunks, "response": make_responses, "tls": make_tls, "hello": make_hellos,
+    "limits": make_limits,
     "dns": make_queries, "dns_answer": make_answers, "quic": make_datagrams, "frames": make_frames,
     "crypto": make_crypto, "initial": make_initials, "headers": make_packets, "options": make_options,
     "names": make_hosts, "pcap": make_captures, "configuration": make_configurations, "lists": make_lists,

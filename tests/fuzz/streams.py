@@ -1,7 +1,6 @@
 """Inputs for the readers of a client's stream: HTTP, chunk lines, responses, TLS records, hellos.
 
-    flags │ cut │ the stream ...      `cut` says in 256ths after how much of the stream the reader is asked first;
-                                      flags of STRETCHED: the byte there is repeated, so that limits of 64 KB are met
+    flags │ cut │ the stream ...      `cut` says in 256ths after how much of the stream the reader is asked first
 
 Each function reads one input on a machine, asserts what its reader promises, and returns all that it said, without
 addresses, so that two machines can be compared.
@@ -15,22 +14,14 @@ from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 from tests.fuzz.machines import FILL, Machine
 
 Said = tuple[Any, ...]
-STRETCHED, STRETCH_BYTES = 0x73, 66_000
+STRETCH_BYTES = 66_000  # more than any limit of a stream
 STATUSES = (NEED_MORE, COMPLETE, NOT_MINE, BAD)
 
 
 def split_input(content: bytes) -> tuple[int, int, bytes]:
     """The flags, how many bytes are shown first, and the stream."""
     head, stream = content[:2].ljust(2, b"\0"), content[2:]
-    cut = head[1] * len(stream) >> 8
-    if head[0] >> 1 == STRETCHED:
-        stream = stream[:cut] + stream[cut : cut + 1] * STRETCH_BYTES + stream[cut + 1 :]
-    return head[0], cut, stream
-
-
-def measure_input(content: bytes) -> int:
-    """How long the stream in an input is."""
-    return len(split_input(content)[2])
+    return head[0], head[1] * len(stream) >> 8, stream
 
 
 def build_input(stream: bytes, flags: int = 0, cut: int = 128) -> bytes:
@@ -193,3 +184,28 @@ def read_hellos(machine: Machine, content: bytes) -> Said:
     flags = machine.word(state + hello.FLAGS)
     assert bool(host) == bool(flags & hello.HAS_SNI)
     return status, detail, host, protocols, machine.word(state + hello.VERSIONS), flags
+
+
+def read_limits(machine: Machine, content: bytes) -> Said:
+    """A stream in which the byte at the cut stands STRETCH_BYTES times, so that limits are met; shown in two parts."""
+    flags, cut, stream = split_input(content)
+    stream = stream[:cut] + stream[cut : cut + 1] * STRETCH_BYTES + stream[cut + 1 :]
+    seen, first = (stream[: cut + STRETCH_BYTES // 2], stream), flags >> 1 & 1
+    scratch = machine.room(tls.SCRATCH_BYTES, FILL)
+    said = []
+    for shown in ((stream,), seen):
+        state = machine.room(http.STATE_BYTES)
+        found: Said = (NEED_MORE,)
+        for part in shown:
+            eof = flags & int(part is stream)
+            if flags & 0xC0 == 0:
+                found = see_hello(machine, part, state, scratch)
+            elif flags & 0x80 == 0:
+                found = see_chunk(machine, part, first, state)
+            else:
+                found = see_http(machine, part, eof, state)
+            if found[0] != NEED_MORE:
+                break
+        said.append(found)
+    assert said[0] == said[1]
+    return said[0]
