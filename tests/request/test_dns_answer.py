@@ -339,6 +339,21 @@ def test_what_is_not_understood_is_left_alone(message: bytes) -> None:
     assert remove(message) == walker.CANNOT
 
 
+def test_a_name_that_would_read_otherwise_is_left_alone() -> None:
+    """An owner that points at a TTL, which is a label over ECH; and one at a pointer in data where no names are."""
+    ech = param(5, struct.pack(">HHH", 50, ECH_VERSION, 46) + bytes(46))
+    over = len(response()) + 9  # the last byte of the TTL: 60
+    assert https(ech)[9:10] == b"\x3c"
+    assert https(ech)[70:] == b"\0"
+    through = len(response(https(ech))) + 12
+    inner = struct.pack(">H", 0xC000 | through + 2)
+    for target, more in ((over, b""), (through, b"\0" + struct.pack(">HHIH", 16, 1, 9, 6) + b"\1" + inner + b"\1x\0")):
+        owner = struct.pack(">H", 0xC000 | target)
+        records = [one for one in (more, owner + struct.pack(">HHIH", 1, 1, 9, 4) + b"1234") if one]
+        assert isinstance(remove(response(https(ech), *records[:-1])), bytes)
+        assert remove(response(https(ech), *records)) == walker.CANNOT
+
+
 def test_a_ttl_with_its_top_bit_set_is_none() -> None:
     records = walk(response(b"\0" + struct.pack(">HHIH", 1, 1, 0x80000001, 0)))
     assert records is not None

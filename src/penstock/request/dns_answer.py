@@ -19,7 +19,7 @@ Source: RFC 1035 4.1.3 and 4.1.4, RFC 2181 8 (TTL), RFC 3597 4 (names that may b
 (SvcParams, mandatory), RFC 9848 (ech), RFC 9849 4 (ECHConfigList), RFC 8701 2 (versions nobody will assign).
 """
 
-from penstock.compile.memory import be16, be32, move, put64, putbe16, shared, u8, u64
+from penstock.compile.memory import be16, be32, move, put64, putbe16, same, shared, u8, u64
 from penstock.request.dns import (
     ANCOUNT_OFF,
     ARCOUNT_OFF,
@@ -413,13 +413,61 @@ def _mend_record(out, p, end, cuts):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _reads_same(at, p, end, copy_at, out, out_end):  # type: ignore[no-untyped-def]
+    """Does the name at `at` end, and does the one at `copy_at` of the copy read the same?
+
+    Reads: both messages. Bounds: NAME_STEPS_LIMIT labels and pointers.
+    """
+    for _ in range(NAME_STEPS_LIMIT):
+        if at + 1 > end or copy_at + 1 > out_end:
+            return False
+        size = u8(at)
+        if size == 0:
+            return u8(copy_at) == 0
+        if size >= POINTER:
+            if u8(copy_at) < POINTER or at + 2 > end or copy_at + 2 > out_end:
+                return False
+            at, copy_at = p + (be16(at) & POINTER_MASK), out + (be16(copy_at) & POINTER_MASK)
+        else:
+            if u8(copy_at) != size or size > LABEL_LIMIT or at + 1 + size > end or copy_at + 1 + size > out_end:
+                return False
+            if not same(at + 1, copy_at + 1, size):
+                return False
+            at, copy_at = at + 1 + size, copy_at + 1 + size
+    return False
+
+
+@shared
+def _keeps_names(out, size, p, end, cuts):  # type: ignore[no-untyped-def]
+    """Do all names of records read in the copy as before? A pointer may lead to bytes that are no name's, of which some
+    were cut out or written anew.
+
+    Bounds: RECORDS_LIMIT records with three names each.
+    """
+    at = find_records(p, end, cuts)
+    for _ in range(RECORDS_LIMIT + 1):
+        at = find_record(at, end, p, cuts)
+        if at == 0:
+            return True
+        names = find_data_names(u64(cuts + TYPE))
+        place = u64(cuts + OWNER_AT)
+        for number in range(1 + (names & 3)):
+            copy_at = out + (place - p) - _find_shift(cuts, place)
+            if not _reads_same(place, p, end, copy_at, out, out + size):
+                return False
+            place = u64(cuts + DATA_AT) + (names >> 2) if number == 0 else skip_name(place, end)
+    return False
+
+
+@shared
 def remove_ech(out, p, end, cuts):  # type: ignore[no-untyped-def]
     """Write a response without its ech parameters.
 
     Reads: [p, end). Writes: end - p bytes at `out` at most, which must not overlap it; CUTS_BYTES at `cuts` (scratch).
     Returns: the size; 0 when there is none, and nothing was written; CANNOT as `find_cuts`, when a name leads into what is
-        cut out, or when a name in a record's data is malformed: pass it, refuse it or `neutralise_ech`.
-    Bounds: RECORDS_LIMIT records with three names each, CUT_LIMIT cuts for each name.
+        cut out or would read otherwise, or when a name in a record's data is malformed: pass it, refuse it or
+        `neutralise_ech`.
+    Bounds: RECORDS_LIMIT records with three names each, twice; CUT_LIMIT cuts for each name.
     """
     count = find_cuts(p, end, cuts)
     if count <= 0:
@@ -437,7 +485,7 @@ def remove_ech(out, p, end, cuts):  # type: ignore[no-untyped-def]
     for _ in range(RECORDS_LIMIT + 1):
         at = find_record(at, end, p, cuts)
         if at == 0:
-            return size
+            return size if _keeps_names(out, size, p, end, cuts) else CANNOT
         if _mend_record(out, p, end, cuts) == 0:
             return CANNOT
     return CANNOT

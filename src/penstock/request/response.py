@@ -13,6 +13,7 @@ SWITCHES = -3  # 101: the connection is no longer HTTP
 FOREIGN = -4  # no response of HTTP at all: RTSP, ICY, ...
 FIELD_LIMIT = 100  # fields looked at; what sends more is not known
 LENGTH_DIGITS = 15
+FIRST_BYTES = 13  # "HTTP/1.1 200" and what ends the status
 CONTENT_LENGTH = b"content-length:"
 TRANSFER_ENCODING = b"transfer-encoding:"
 
@@ -58,6 +59,20 @@ def _read_length(p, end):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _read_status(p):  # type: ignore[no-untyped-def]
+    """The status behind the version: a space, three digits, and no fourth. Reads: five bytes at p. Returns: 0 for none."""
+    if u8(p) != 32 or (u8(p + 4) != 32 and u8(p + 4) != 13 and u8(p + 4) != 10):
+        return 0
+    status = 0
+    for at in range(1, 4):
+        byte = u8(p + at)
+        if byte < 48 or byte > 57:
+            return 0
+        status = status * 10 + byte - 48
+    return status
+
+
+@shared
 def read_response(p, end, is_head):  # type: ignore[no-untyped-def]
     """How many bytes the response at p has, head included.
 
@@ -67,9 +82,11 @@ def read_response(p, end, is_head):  # type: ignore[no-untyped-def]
     """
     if end - p >= 5 and not _starts_with(p, end, b"http/"):
         return FOREIGN
-    if end - p < 12 or not _starts_with(p, end, b"http/1."):
+    if end - p < FIRST_BYTES or not _starts_with(p, end, b"http/1."):
         return UNKNOWN
-    status = (u8(p + 9) - 48) * 100 + (u8(p + 10) - 48) * 10 + u8(p + 11) - 48
+    status = _read_status(p + 8)
+    if status == 0:
+        return UNKNOWN
     if status == 101:
         return SWITCHES
     line, length, has_length, has_coding = p, 0, False, False

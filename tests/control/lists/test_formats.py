@@ -105,6 +105,7 @@ def test_entries_of_the_machine_itself_are_ignored(text: bytes) -> None:
         (b"address=/bad.example/#", "auto", "`address=/bad.example/` is no name"),
         (b"bad.example/path", "domains", "is no name"),
         (b"a..example", "domains", "is no name"),
+        (b"fe80::1%eth0", "domains", "is no name"),
         (b"x" * 64 + b".example", "domains", "is no name"),
         (b".".join([b"x" * 60] * 5), "domains", "longer than 253 characters"),
         (b"x" * 5000, "auto", "longer than 4,096 bytes"),

@@ -12,6 +12,7 @@ phishing does, must not escape by a longer one. A name of one label would cover 
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
@@ -90,12 +91,13 @@ def _encode_labels(name: bytes) -> bytes:
 
 
 def _parse_ipv6(text: bytes) -> bytes:
-    try:
-        return b"[%s]" % IPv6Address(text.decode().removeprefix("[").removesuffix("]")).compressed.encode()
-    except ValueError:
-        shown = text[:60].decode("ascii", "backslashreplace")
-        rule = " (a filter rule, which this format has not)" if text[:2] in (b"||", b"@@", b"|h") else ""
-        raise BadLine(f"`{shown}` is no name{rule}") from None
+    with suppress(ValueError):
+        address = IPv6Address(text.decode().removeprefix("[").removesuffix("]"))
+        if address.scope_id is None:  # a zone (RFC 4007, 11) is a name of the machine it is written on
+            return b"[%s]" % address.compressed.encode()
+    shown = text[:60].decode("ascii", "backslashreplace")
+    rule = " (a filter rule, which this format has not)" if text[:2] in (b"||", b"@@", b"|h") else ""
+    raise BadLine(f"`{shown}` is no name{rule}")
 
 
 def _check_sink(words: list[bytes]) -> None:
