@@ -269,7 +269,8 @@ class Run:
             self._write_events()
             self._look_for_exceptions()
             if self.process.program.poll() is not None:
-                self._restart_process()
+                self._revive_process()
+                continue
             if self.reloads:
                 self.reloads = False
                 self._reload()
@@ -324,6 +325,15 @@ class Run:
         except OSError as error:
             raise RunError(f"log.path: {path}: {error.strerror}") from None
 
+    def _revive_process(self) -> None:
+        """Start the packet process again, as often as it takes: it may die again before it is ready."""
+        while not self.stops:
+            try:
+                return self._restart_process()
+            except (PenstockError, OSError) as error:
+                log.error("nobody judges; trying again", error=str(error))
+                time.sleep(RESTART_S)
+
     def _restart_process(self) -> None:
         """The packet process died: the kernel passes packets meanwhile; start it again at once."""
         status = self.process.program.returncode
@@ -331,11 +341,8 @@ class Run:
         if time.monotonic() - self.process.started_s < RESTART_S:
             time.sleep(RESTART_S)
         self.process.close()
-        old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration, self.names.path)
-        old.close()
-        self._note_snapshot()
         self.process = self._start_process()
-        self.process.give(self.snapshot)
+        self.process.give(self.snapshot)  # it has its names database with it, whatever stands under that one's name
         self._wait_ready()
         log.info("judging again")
 
