@@ -38,8 +38,8 @@ NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; error_log stder
 events {{ worker_connections 8192; }}
 http {{
     access_log off; sendfile on; tcp_nodelay on; keepalive_requests 100000000;
-    client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here}; uwsgi_temp_path {here};
-    scgi_temp_path {here};
+    client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp; uwsgi_temp_path {here}/temp;
+    scgi_temp_path {here}/temp;
     server {{
         listen [::]:80 ipv6only=off backlog=4096; listen [::]:443 ssl ipv6only=off backlog=4096;
         ssl_certificate {pair.certificate}; ssl_certificate_key {pair.key}; ssl_protocols TLSv1.3;

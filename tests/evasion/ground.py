@@ -45,8 +45,8 @@ http {{
         '{{"server":"nginx","kind":"request","client":"$remote_addr","host":["$http_host","$host"],"line":"$request",'
         '"status":$status}}';
     access_log {here}/nginx.log hosts;
-    client_max_body_size 0; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
-    uwsgi_temp_path {here}; scgi_temp_path {here};
+    client_max_body_size 0; client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp;
+    uwsgi_temp_path {here}/temp; scgi_temp_path {here}/temp;
     large_client_header_buffers 16 16k; keepalive_requests 1000000; client_header_timeout 8s; client_body_timeout 8s;
     server {{
         {listen}

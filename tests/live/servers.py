@@ -10,8 +10,8 @@ events {{ worker_connections 4096; }}
 http {{
     log_format hosts escape=json '{{"host":"$http_host","judged":"$host","sni":"$ssl_server_name","line":"$request"}}';
     access_log {log} hosts;
-    client_max_body_size 0; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
-    uwsgi_temp_path {here}; scgi_temp_path {here};
+    client_max_body_size 0; client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp;
+    uwsgi_temp_path {here}/temp; scgi_temp_path {here}/temp;
     large_client_header_buffers 16 16k; keepalive_requests 1000000;
     server {{
         listen [::]:{http} ipv6only=off backlog=4096; listen [::]:{https} ssl ipv6only=off backlog=4096;
