@@ -55,8 +55,6 @@ LEAD_S = 1.5  # in which what the budget allows at once is spent
 PATIENCE_S = 60
 AIM = 0.90
 COUNTED = ("over_budget", "table_full", "stream_full", "connection_full", "ring_full", "expired", "stale_open")
-HEADS = ("flood", "packets/s, Penstock", "bridge", "connections/s, Penstock", "bridge", "Penstock / bridge", "failed",
-         "bystander's 8 questions", "MB in memory")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,10 @@ class Outcome:
     wrong: dict[str, str] = field(default_factory=dict)
     rss_kb: tuple[int, int] = (0, 0)
 
+    def median(self, arm: str) -> float:
+        """The bystander's connections a second through an arm."""
+        return statistics.median(self.figures["connections"][arm])
+
     @property
     def ratio(self) -> Estimate:
         """The bystander's connections a second, Penstock / bridge."""
@@ -97,6 +99,28 @@ class Outcome:
     def rate(self, arm: str) -> float:
         """The flood's packets a second, as reached."""
         return statistics.median(one.rate for one in self.told[arm]) if self.told.get(arm) else 0.0
+
+
+def _tell_ratio(outcome: Outcome) -> str:
+    ratio = outcome.ratio
+    return f"{ratio.median:.2f} ({ratio.low:.2f} … {ratio.high:.2f})"
+
+
+def _tell_failed(outcome: Outcome) -> str:
+    return " / ".join(f"{2 * sum(outcome.figures['failed'][arm]):.0f}" for arm in (PENSTOCK, BRIDGE))
+
+
+QUANTITIES: dict[str, Callable[[Outcome], str]] = {
+    "flood, packets/s into Penstock": lambda outcome: f"{outcome.rate(PENSTOCK):,.0f}",
+    "flood, packets/s into the bridge": lambda outcome: f"{outcome.rate(BRIDGE):,.0f}",
+    "connections/s, Penstock": lambda outcome: f"{outcome.median(PENSTOCK):,.0f}",
+    "connections/s, bridge": lambda outcome: f"{outcome.median(BRIDGE):,.0f}",
+    f"Penstock / bridge (aim {AIM:.2f})": _tell_ratio,
+    "failed connections, Penstock / bridge": _tell_failed,
+    "wrong answers to the bystander": lambda outcome: ", ".join(outcome.wrong) or f"0 of {len(ASKED)}",
+    "in memory before, behind, MB": lambda outcome: " → ".join(f"{one / 1024:.0f}" for one in outcome.rss_kb),
+    "ledger's difference": lambda outcome: str(outcome.difference),
+}
 
 
 def main() -> int:
@@ -216,60 +240,35 @@ def connect_many(place: Place, connections: int) -> dict[str, float]:
 
 
 def build_rows(outcomes: dict[str, Outcome]) -> list[list[str]]:
-    """One row of text for each kind."""
-    rows = []
-    for kind, outcome in outcomes.items():
-        rates, ratio = outcome.figures["connections"], outcome.ratio
-        failed = " / ".join(f"{2 * sum(outcome.figures['failed'][arm]):.0f}" for arm in (PENSTOCK, BRIDGE))
-        rows.append([
-            kind,
-            *(f"{outcome.rate(arm):,.0f}" for arm in (PENSTOCK, BRIDGE)),
-            *(f"{statistics.median(rates[arm]):,.0f}" for arm in (PENSTOCK, BRIDGE)),
-            f"{ratio.median:.2f} ({ratio.low:.2f} … {ratio.high:.2f})",
-            failed,
-            "as without" if not outcome.wrong else ", ".join(outcome.wrong),
-            " → ".join(f"{one / 1024:.0f}" for one in outcome.rss_kb),
-        ])  # fmt: skip
-    return rows
-
-
-def build_count_rows(outcomes: dict[str, Outcome]) -> list[list[str]]:
-    """What Penstock counted during each kind, and the ledger's difference behind it."""
-    return [
-        [kind, *(f"{outcome.counted[name]:,}" for name in COUNTED), f"{outcome.difference}"]
-        for kind, outcome in outcomes.items()
-    ]
+    """One row of text for each quantity, a column for each kind of flood."""
+    rows = {title: [tell(outcome) for outcome in outcomes.values()] for title, tell in QUANTITIES.items()}
+    rows |= {f"counted: {name}": [f"{outcome.counted[name]:,}" for outcome in outcomes.values()] for name in COUNTED}
+    return [[title, *cells] for title, cells in rows.items()]
 
 
 def print_outcomes(console: Console, outcomes: dict[str, Outcome]) -> None:
-    """Both tables."""
-    tables = (
-        (f"The bystander's new connections during a flood (aim: {AIM:.2f} of the bridge)", HEADS, build_rows(outcomes)),
-        ("What Penstock counted", ("flood", *COUNTED, "difference"), build_count_rows(outcomes)),
-    )
-    for title, heads, rows in tables:
-        table = Table(title=title)
-        for head in heads:
-            table.add_column(head, justify="left" if head == "flood" else "right")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    """The rows as a rich table."""
+    table = Table(title="A bystander's new connections during another's flood; medians, 95 % intervals")
+    table.add_column("")
+    for kind in outcomes:
+        table.add_column(kind, justify="right")
+    for row in build_rows(outcomes):
+        table.add_row(*row)
+    console.print(table)
 
 
 def write_files(given: argparse.Namespace, outcomes: dict[str, Outcome]) -> tuple[Path, Path]:
-    """Every figure as JSON, and the tables as Markdown; both paths."""
+    """Every figure as JSON, and the table as Markdown; both paths."""
     given.results.mkdir(parents=True, exist_ok=True)
-    whole, tables = given.results / "flood.json", given.results / "flood.md"
+    whole, table = given.results / "flood.json", given.results / "flood.md"
     settings = {"rate": given.rate, "blocks": given.blocks, "connections": given.connections, "load": os.getloadavg()}
     found = {kind: {**asdict(outcome), "ratio": asdict(outcome.ratio)} for kind, outcome in outcomes.items()}
     content = {"machine": describe_machine(), "settings": settings, "floods": found}
     whole.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    lines = []
-    for heads, rows in ((HEADS, build_rows(outcomes)), (("flood", *COUNTED, "difference"), build_count_rows(outcomes))):
-        lines += ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
-    tables.write_text("\n".join(lines))
-    return whole, tables
+    lines = ["| | " + " | ".join(outcomes) + " |", "|---|" + "---:|" * len(outcomes)]
+    lines += ["| " + " | ".join(row) + " |" for row in build_rows(outcomes)]
+    table.write_text("\n".join(lines) + "\n")
+    return whole, table
 
 
 def _write_policy(directory: Path) -> Path:
