@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from bench.flood_scene import (
     ASKED,
-    FLOODS,
     Sender,
     Watched,
     ask_all,
@@ -32,6 +31,7 @@ from tests.live.line import BAD, Line, build_line, live
 
 pytestmark = [*live("openssl", "curl", "unbound"), pytest.mark.timeout(120)]
 
+FLOODS = ("syn", "hello", "dns", "initial", "byte")
 RATE = 10_000
 CONNECTIONS = 60
 LARGE_HEADER = "X-Large: " + "a" * 6_000  # more than a page of a stream holds
