@@ -38,7 +38,8 @@ NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; error_log stder
 events {{ worker_connections 8192; }}
 http {{
     access_log off; sendfile on; tcp_nodelay on; keepalive_requests 100000000;
-    client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp; uwsgi_temp_path {here}/temp;
+    client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp;
+    uwsgi_temp_path {here}/temp;
     scgi_temp_path {here}/temp;
     server {{
         listen [::]:80 ipv6only=off backlog=4096; listen [::]:443 ssl ipv6only=off backlog=4096;
@@ -81,7 +82,7 @@ def build_arms(directory: Path, *, names: int, before: Path | None = None) -> It
             # Every connection is a new one and 20,000 a second are made: all ports, and those that wait are used again.
             topology.write_settings("client", {"ipv4/ip_local_port_range": "1024 65535", "ipv4/tcp_tw_reuse": 1})
             topology.write_settings("server", {"ipv4/tcp_max_syn_backlog": 8192, "core/somaxconn": 8192})
-            _start_nginx(topology, directory / name.replace(" ", "-"), pair)
+            start_nginx(topology, directory / name.replace(" ", "-"), pair)
             arms.append(Arm(name, topology, hosts))
         line = arms[0].topology
         box = start_box(line, _write_policy(directory, names))
@@ -138,9 +139,10 @@ def _forget_settings(configuration: Path) -> Path:
     return configuration
 
 
-def _start_nginx(topology: Topology, here: Path, pair: Certificate) -> None:
+def start_nginx(topology: Topology, here: Path, pair: Certificate) -> Server:
+    """Start an nginx with one worker, in a directory of its own. Raises ServerError."""
     here.mkdir()
     (here / "big").symlink_to(here.parent / "big")
     (here / "nginx.conf").write_text(NGINX.format(here=here, pair=pair))
     server = Server("nginx", 80, 443, here / "nginx.log")
-    start_program(topology, server, ["nginx", "-c", here / "nginx.conf", "-p", here, "-e", "stderr"])
+    return start_program(topology, server, ["nginx", "-c", here / "nginx.conf", "-p", here, "-e", "stderr"])
