@@ -1,16 +1,10 @@
 """What an operator fears: the process is killed, ended, switched off. Nothing breaks, and the delay is known."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +13,7 @@ from penstock.demo.servers import Server
 from penstock.demo.topology import HOME, SERVER_IPV4
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, live
+from tests.live.processes import Loaded, broken, find_children, is_blocked, kill
 from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
@@ -31,39 +26,6 @@ STALE_S = 0.1  # after which the kernel forwards what nobody judges
 SETTLE_S = 0.15  # a retransmission of what the dead process held, and a busy machine
 LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
 RESTART_S = 2.0
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request of the load."""
-
-    start_s: float
-    delay_s: float
-    what: str
-
-
-class Loaded:
-    """A load that runs in the client namespace while the test does something to the box."""
-
-    def __init__(self, line: Line, server: Server, rate: int = RATE, duration_s: float = LOAD_S) -> None:
-        words = [SERVER_IPV4, server.http_port, GOOD, rate, duration_s, HOME.ipv4]
-        argv = [sys.executable, "-m", "tests.live.load", *map(str, words)]
-        self.program = line.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.begin_s = float(json.loads(self._read())["begin_s"])
-
-    def wait_until(self, into_s: float) -> None:
-        """Sleep until so far into the load."""
-        time.sleep(max(0.0, self.begin_s + into_s - time.monotonic()))
-
-    def collect(self) -> list[Asked]:
-        """Wait for the end; every request."""
-        return [Asked(*row) for row in json.loads(self._read())["asked"]]
-
-    def _read(self) -> str:
-        assert self.program.stdout is not None
-        found: str = self.program.stdout.readline()
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -79,38 +41,6 @@ def judging(line: Line) -> Iterator[Line]:
     lay_cable(line.topology)
     yield line
     run_penstock(line.topology, ["on"])
-
-
-def broken(asked: list[Asked]) -> list[Asked]:
-    """The requests that got no answer of the server."""
-    return [one for one in asked if not one.what.startswith("HTTP/1.1 200")]
-
-
-def kill(line: Line) -> float:
-    """SIGKILL to the whole of Penstock (its session is its own), and when."""
-    os.killpg(line.box.program.pid, signal.SIGKILL)
-    moment_s = time.monotonic()
-    line.box.program.wait()
-    return moment_s
-
-
-def find_children(parent: int) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it may have ended since
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
-
-
-def is_blocked(line: Line, server: Server) -> bool:
-    """Whether home gets the page for the blocked host."""
-    with line.connect(HOME, server.http_port) as conversation:
-        conversation.send(ask(BAD))
-        answer = conversation.read()
-    assert isinstance(answer, Response), answer
-    return answer.is_page
 
 
 def test_kill_during_a_transfer(judging: Line) -> None:
@@ -144,7 +74,7 @@ def test_kill_during_a_transfer(judging: Line) -> None:
 
 
 def test_kill_during_1000_connections_a_second(judging: Line, nginx: Server) -> None:
-    load = Loaded(judging, nginx)
+    load = Loaded(judging, nginx, RATE, LOAD_S)
     load.wait_until(KILL_S)
     killed_s = kill(judging)
     time.sleep(STALE_S + SETTLE_S)
@@ -199,7 +129,7 @@ def test_a_restart_judges_again(judging: Line, nginx: Server) -> None:
 
 
 def test_the_cable_carries_on_without_penstock(judging: Line, nginx: Server) -> None:
-    load = Loaded(judging, nginx)
+    load = Loaded(judging, nginx, RATE, LOAD_S)
     load.wait_until(KILL_S)
     assert judging.topology.end(judging.box.program) == 0
     assert not is_blocked(judging, nginx)
@@ -210,7 +140,7 @@ def test_the_cable_carries_on_without_penstock(judging: Line, nginx: Server) -> 
 
 
 def test_off_and_on_under_load(judging: Line, nginx: Server) -> None:
-    load: Any = Loaded(judging, nginx, duration_s=5.0)
+    load = Loaded(judging, nginx, RATE, 5.0)
     for word, blocked in (("off", False), ("on", True), ("off", False), ("on", True)):
         done = run_penstock(judging.topology, [word])
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,96 @@
+"""Penstock's processes as the tests that harm them see them, and a load that goes on meanwhile.
+
+Knows /proc, signals and `load.py`. Refuses to know what must come of it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.demo.box import GOOD
+from penstock.demo.servers import Server
+from penstock.demo.topology import HOME, SERVER_IPV4
+from tests.live.clients import Response, ask
+from tests.live.line import BAD, Line
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of the load."""
+
+    start_s: float
+    delay_s: float
+    what: str
+
+
+class Loaded:
+    """A load that runs in the client namespace while the test does something to the box."""
+
+    def __init__(self, line: Line, server: Server, rate: int, duration_s: float) -> None:
+        words = [SERVER_IPV4, server.http_port, GOOD, rate, duration_s, HOME.ipv4]
+        argv = [sys.executable, "-m", "tests.live.load", *map(str, words)]
+        self.program = line.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.begin_s = float(json.loads(self._read())["begin_s"])
+
+    def wait_until(self, into_s: float) -> None:
+        """Sleep until so far into the load."""
+        time.sleep(max(0.0, self.begin_s + into_s - time.monotonic()))
+
+    def collect(self) -> list[Asked]:
+        """Wait for the end; every request."""
+        return [Asked(*row) for row in json.loads(self._read())["asked"]]
+
+    def _read(self) -> str:
+        assert self.program.stdout is not None
+        found: str = self.program.stdout.readline()
+        return found
+
+
+def broken(asked: list[Asked]) -> list[Asked]:
+    """The requests that got no answer of the server."""
+    return [one for one in asked if not one.what.startswith("HTTP/1.1 200")]
+
+
+def kill(line: Line) -> float:
+    """SIGKILL to the whole of Penstock (its session is its own), and when."""
+    os.killpg(line.box.program.pid, signal.SIGKILL)
+    moment_s = time.monotonic()
+    line.box.program.wait()
+    return moment_s
+
+
+def find_children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may have ended since
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def find_packet_processes(line: Line) -> list[int]:
+    """The packet process of this line: one, or none while it is started again."""
+    found = []
+    for process in find_children(line.box.program.pid):
+        with suppress(OSError):
+            if b"penstock.engine" in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
+    return found
+
+
+def is_blocked(line: Line, server: Server) -> bool:
+    """Whether home gets the page for the blocked host."""
+    with line.connect(HOME, server.http_port) as conversation:
+        conversation.send(ask(BAD))
+        answer = conversation.read()
+    assert isinstance(answer, Response), answer
+    return answer.is_page

@@ -1,0 +1,60 @@
+"""Run a soak by hand and print what came of it.
+
+    python -m tests.soak --seconds 600 --rate 100 --seed 1 [--keep FILE]
+
+Exit status 1, with a list, when a connection broke, a listed name slipped through, something was stuck, memory grew, or the
+ledger does not close. `--keep` writes every outcome and fault as JSON lines.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from penstock.demo.servers import write_certificate
+from tests.soak.report import find_wrong, print_report
+from tests.soak.soak import Soak, build_soak
+
+
+def keep(soak: Soak, path: Path) -> None:
+    """Write everything that was seen."""
+    with path.open("w") as file:
+        for name, rows in (("outcome", soak.outcomes), ("fault", soak.faults), ("look", soak.footprints)):
+            for row in rows:
+                file.write(json.dumps({"row": name} | asdict(row)) + "\n")  # type: ignore[call-overload]
+        for note in soak.read_notes():
+            file.write(json.dumps({"row": "note"} | asdict(note)) + "\n")
+
+
+def main() -> int:
+    """Run it. Returns the exit status."""
+    words = argparse.ArgumentParser(description="Mixed real traffic through a box that is harmed again and again.")
+    words.add_argument("--seconds", type=float, default=600)
+    words.add_argument("--rate", type=float, default=100, help="exchanges begun in a second")
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--keep", type=Path, help="a file for every outcome")
+    given = words.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
+        here = Path(name)
+        here.chmod(0o755)
+        told = lambda text: console.print(text, markup=False, highlight=False)  # noqa: E731
+        with build_soak(here, write_certificate(here), given.seconds, given.rate, given.seed, told) as soak:
+            soak.run()
+            print_report(console, soak)
+            wrong = find_wrong(soak)
+            if given.keep:
+                keep(soak, given.keep)
+                given.keep.with_suffix(".output").write_text(soak.line.box.output.read_text())
+    for one in wrong:
+        console.print(f"WRONG  {one}", markup=False, highlight=False, soft_wrap=True)
+    console.print("nothing broke" if not wrong else f"{len(wrong)} things are wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
