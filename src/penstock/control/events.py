@@ -5,6 +5,8 @@ no more: no path, no header, no payload.
 """
 
 import contextlib
+import errno
+import io
 import ipaddress
 import json
 import os
@@ -130,13 +132,28 @@ class EventReader:
         return sum(int(self._words(worker)[e.RING_LOST // 8]) for worker in range(self.shared.workers))
 
 
+class _WholeWrites(io.FileIO):
+    """A file to which something is written whole or not at all: a disk that is almost full takes half a line."""
+
+    def write(self, content: Any) -> int:
+        size = super().write(content)
+        if size < len(content):
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fileno(), os.fstat(self.fileno()).st_size - size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return size
+
+
 class LogFile:
-    """The file of events, opened for more lines. On a full disk a line is lost; the end of the file is no error."""
+    """The file of events, opened for more lines. On a full disk a line is lost; the end of the file is no error.
+
+    Nothing is kept for later: what a buffer could not write would be counted as lost, and written all the same.
+    """
 
     def __init__(self, path: str) -> None:
         # Who asked for what: a new file is for root and its group. One that is there keeps its mode.
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._file = open(number, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+        self._file = io.TextIOWrapper(_WholeWrites(number, "a"), encoding="utf-8", write_through=True)
 
     def __enter__(self) -> TextIO:
         return self._file
