@@ -269,7 +269,11 @@ class Run:
             self._write_events()
             self._look_for_exceptions()
             if self.process.program.poll() is not None:
-                self._restart_process()
+                try:
+                    self._restart_process()
+                except (PenstockError, OSError) as error:  # it died again, or the disk is full: we go on trying
+                    log.error("nobody judges; trying again", error=str(error))
+                    time.sleep(RESTART_S)
             if self.reloads:
                 self.reloads = False
                 self._reload()
