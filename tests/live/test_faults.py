@@ -187,6 +187,23 @@ def wait_for_end(process: int) -> None:
         time.sleep(0.01)
 
 
+def test_the_packet_process_dies_while_it_starts(line: Line, nginx: Server) -> None:
+    """`run` goes on trying, and does not end."""
+    load = Loaded(line, nginx, RATE, FAULT_S + 5)
+    load.wait_until(FAULT_S)
+    killed: set[int] = set()
+    end_s = time.monotonic() + RECOVERY_S
+    while len(killed) < 3:
+        for process in set(find_packet_processes(line)) - killed:
+            os.kill(process, signal.SIGKILL)
+            killed.add(process)
+        assert time.monotonic() < end_s, line.box.output.read_text()[-600:]
+        time.sleep(0.005)
+    assert line.box.program.poll() is None, line.box.output.read_text()[-600:]
+    wait_until_blocked(line, nginx)
+    assert broken(load.collect()) == []
+
+
 @contextmanager
 def limited_memory(process: int) -> Iterator[Path]:
     """A memory cgroup, version 1 or 2, in which this process may take MEMORY_BYTES more; skips where none can be made."""
