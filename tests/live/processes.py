@@ -20,6 +20,7 @@ from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0  # a reload, or a start, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,22 @@ def find_packet_processes(line: Line) -> list[int]:
             if b"penstock.engine" in Path(f"/proc/{process}/cmdline").read_bytes():
                 found.append(process)
     return found
+
+
+def wait_for_word(line: Line, word: str, times: int = 1) -> str:
+    """Wait until Penstock has said this so many times since its first start; all that it said."""
+    end_s = time.monotonic() + PATIENCE_S
+    while (said := line.box.output.read_text()).count(word) < times:
+        assert time.monotonic() < end_s, said[-800:]
+        time.sleep(0.02)
+    return said
+
+
+def reload(line: Line, word: str = "reloaded  ") -> str:
+    """SIGHUP, and wait until Penstock says this word once more; all that it said."""
+    times = line.box.output.read_text().count(word)
+    os.kill(line.box.program.pid, signal.SIGHUP)
+    return wait_for_word(line, word, times + 1)
 
 
 def is_blocked(line: Line, server: Server) -> bool:

@@ -20,14 +20,13 @@ from penstock.demo.topology import HOME
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import find_packet_processes, is_blocked, kill
+from tests.live.processes import PATIENCE_S, find_packet_processes, is_blocked, kill, reload, wait_for_word
 
 pytestmark = live("openssl", "curl")
 
 DISK_BYTES = 4 << 20
 PAGES = 40
 LATE = "late.example.test"  # on a list later
-PATIENCE_S = 60.0  # a start that compiles, on a busy machine
 
 
 class Disk:
@@ -76,25 +75,9 @@ def line(here: Path, pair: Certificate, disk: Disk) -> Iterator[Line]:
         yield found
 
 
-def wait_for_word(line: Line, word: str, times: int) -> str:
-    """Wait until Penstock has said this so many times; its output."""
-    end_s = time.monotonic() + PATIENCE_S
-    while (said := line.box.output.read_text()).count(word) < times:
-        assert time.monotonic() < end_s, said[-800:]
-        time.sleep(0.02)
-    return said
-
-
 def count_lines(log: Path) -> int:
     """How many events are written."""
     return len(log.read_text().splitlines())
-
-
-def reload(line: Line, word: str) -> str:
-    """SIGHUP, and wait for this word once more; the output."""
-    times = line.box.output.read_text().count(word)
-    os.kill(line.box.program.pid, signal.SIGHUP)
-    return wait_for_word(line, word, times + 1)
 
 
 def is_refused(line: Line, host: str) -> bool:
@@ -133,7 +116,7 @@ def test_a_reload_finds_a_full_disk(line: Line, disk: Disk) -> None:
         assert "No space left" in said.splitlines()[-1]
         assert is_blocked(line, line.site)
         assert not is_refused(line, LATE)
-    reload(line, "reloaded  ")
+    reload(line)
     assert is_refused(line, LATE)
     assert is_blocked(line, line.site)
 

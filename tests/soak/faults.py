@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from penstock.demo.box import run_penstock
 from tests.live.line import Line
-from tests.live.processes import find_packet_processes, is_blocked, kill
+from tests.live.processes import find_packet_processes, is_blocked, kill, reload
 
 JUDGES_S = 60.0  # after which a box that does not judge again counts as lost
 POLL_S = 0.05
@@ -98,15 +98,9 @@ def end_and_start(line: Line, pace: Pace, chance: random.Random) -> None:
     line.restart()
 
 
-def reload(line: Line, pace: Pace, chance: random.Random) -> None:
+def reload_all(line: Line, pace: Pace, chance: random.Random) -> None:
     """SIGHUP: configuration and lists again."""
-    before = line.box.output.read_text().count("reloaded")
-    os.kill(line.box.program.pid, signal.SIGHUP)
-    end_s = time.monotonic() + JUDGES_S
-    while line.box.output.read_text().count("reloaded") == before:
-        if time.monotonic() > end_s:
-            raise Lost("SIGHUP: nothing was reloaded")
-        time.sleep(POLL_S)
+    reload(line)
 
 
 def switch(line: Line, pace: Pace, chance: random.Random) -> None:
@@ -126,7 +120,7 @@ KINDS: dict[str, tuple[bool, Callable[[Line, Pace, random.Random], None]]] = {
     "SIGSTOP of the packet process": (True, stop_packets),
     "SIGSTOP of the control process": (False, stop_control),
     "SIGTERM and a start": (True, end_and_start),
-    "SIGHUP": (False, reload),
+    "SIGHUP": (False, reload_all),
     "off and on": (True, switch),
 }
 """Kinds of faults: may traffic pass unread meanwhile, and how it is done."""
