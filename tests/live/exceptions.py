@@ -79,12 +79,12 @@ def start_connecting(line: Line, who: Subscriber, server: Server) -> socket.sock
     return channel
 
 
-def wait_until_connected(channels: list[socket.socket], patience_s: float) -> set[socket.socket]:
-    """Wait until all are connected, or that long without one more; those that are not."""
+def wait_until_connected(channels: list[socket.socket], patience_s: float, left_over: int = 0) -> set[socket.socket]:
+    """Wait until so many are left, or that long without one more that is connected; those that are not."""
     left, poll = {channel.fileno(): channel for channel in channels}, select.poll()
     for number in left:
         poll.register(number, select.POLLOUT)
-    while left and (ready := poll.poll(patience_s * 1000)):
+    while len(left) > left_over and (ready := poll.poll(patience_s * 1000)):
         for number, _ in ready:
             assert left.pop(number).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
             poll.unregister(number)
