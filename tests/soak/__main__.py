@@ -1,13 +1,15 @@
 """Run a soak by hand and print what came of it.
 
-    python -m tests.soak --seconds 600 --rate 100 --seed 1 [--keep FILE]
+    python -m tests.soak --seconds 600 --rate 100 --seed 1 [--keep FILE] [--capture DIRECTORY]
 
 Exit status 1, with a list, when a connection broke, a listed name slipped through, something was stuck, memory grew, or the
-ledger does not close. `--keep` writes every outcome and fault as JSON lines.
+ledger does not close. `--keep` writes every outcome and fault as JSON lines, `--capture` the heads of all packets on both ends (by
+tcpdump): ports and times of what broke are in the list.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -16,8 +18,11 @@ from pathlib import Path
 from rich.console import Console
 
 from penstock.demo.servers import write_certificate
+from penstock.demo.topology import CLIENT_INTERFACE, SERVER_INTERFACE, Place
 from tests.soak.report import find_wrong, print_report
 from tests.soak.soak import Soak, build_soak
+
+HEAD_BYTES = 160  # of each packet that is captured
 
 
 def keep(soak: Soak, path: Path) -> None:
@@ -30,6 +35,15 @@ def keep(soak: Soak, path: Path) -> None:
             file.write(json.dumps({"row": "note"} | asdict(note)) + "\n")
 
 
+def capture(soak: Soak, directory: Path) -> None:
+    """Have tcpdump write what client and server send and receive."""
+    directory.mkdir(parents=True, exist_ok=True)
+    places: tuple[tuple[Place, str], ...] = (("client", CLIENT_INTERFACE), ("server", SERVER_INTERFACE))
+    for place, interface in places:
+        words = ["tcpdump", "-i", interface, "-s", str(HEAD_BYTES), "-w", directory / f"{place}.pcap", "-Z", "root"]
+        soak.line.topology.spawn(place, words, stderr=subprocess.DEVNULL)
+
+
 def main() -> int:
     """Run it. Returns the exit status."""
     words = argparse.ArgumentParser(description="Mixed real traffic through a box that is harmed again and again.")
@@ -37,6 +51,7 @@ def main() -> int:
     words.add_argument("--rate", type=float, default=100, help="exchanges begun in a second")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--keep", type=Path, help="a file for every outcome")
+    words.add_argument("--capture", type=Path, help="a directory for what tcpdump sees")
     given = words.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
@@ -44,6 +59,8 @@ def main() -> int:
         here.chmod(0o755)
         told = lambda text: console.print(text, markup=False, highlight=False)  # noqa: E731
         with build_soak(here, write_certificate(here), given.seconds, given.rate, given.seed, told) as soak:
+            if given.capture:
+                capture(soak, given.capture)
             soak.run()
             print_report(console, soak)
             wrong = find_wrong(soak)
