@@ -3,8 +3,8 @@
     python -m tests.soak --seconds 600 --rate 100 --seed 1 [--keep FILE] [--capture DIRECTORY]
 
 Exit status 1, with a list, when a connection broke, a listed name slipped through, something was stuck, memory grew, or the
-ledger does not close. `--keep` writes every outcome and fault as JSON lines, `--capture` the heads of all packets on both ends (by
-tcpdump): ports and times of what broke are in the list.
+ledger does not close. `--keep` writes every outcome and fault as JSON lines; `--capture` has tcpdump write the heads of all
+packets at both ends, in which ports and times of what broke lead to its packets.
 """
 
 import argparse
