@@ -269,11 +269,8 @@ class Run:
             self._write_events()
             self._look_for_exceptions()
             if self.process.program.poll() is not None:
-                try:
-                    self._restart_process()
-                except (PenstockError, OSError) as error:  # it died again, or the disk is full: we go on trying
-                    log.error("nobody judges; trying again", error=str(error))
-                    time.sleep(RESTART_S)
+                self._revive_process()
+                continue
             if self.reloads:
                 self.reloads = False
                 self._reload()
@@ -327,6 +324,15 @@ class Run:
             return LogFile(path)
         except OSError as error:
             raise RunError(f"log.path: {path}: {error.strerror}") from None
+
+    def _revive_process(self) -> None:
+        """Start the packet process again, as often as it takes: it may die again before it is ready."""
+        while not self.stops:
+            try:
+                return self._restart_process()
+            except (PenstockError, OSError) as error:
+                log.error("nobody judges; trying again", error=str(error))
+                time.sleep(RESTART_S)
 
     def _restart_process(self) -> None:
         """The packet process died: the kernel passes packets meanwhile; start it again at once."""
