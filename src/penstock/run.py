@@ -341,11 +341,8 @@ class Run:
         if time.monotonic() - self.process.started_s < RESTART_S:
             time.sleep(RESTART_S)
         self.process.close()
-        old, self.snapshot = self.snapshot, self._build_snapshot(self.configuration, self.names.path)
-        old.close()
-        self._note_snapshot()
         self.process = self._start_process()
-        self.process.give(self.snapshot)
+        self.process.give(self.snapshot)  # it has its names database with it, whatever stands under that one's name
         self._wait_ready()
         log.info("judging again")
 
