@@ -93,6 +93,7 @@ server:
   access-control: 0.0.0.0/0 allow
   access-control: ::0/0 allow
   max-udp-size: 4096
+  incoming-num-tcp: 1000
   rrset-roundrobin: no
   local-zone: "test." nodefault
 remote-control:

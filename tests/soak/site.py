@@ -7,7 +7,7 @@
     GET /echo + Upgrade     101, then every byte comes back
 
 Log: a JSON line `{"at_s", "kind", "host", "what"}` for each request and hello with a listed name, and for each connection
-that ended within a request (`kind` cut). Times are of the monotonic clock, which is one on the whole machine.
+that ended within a request's body (`kind` cut). Times are of the monotonic clock, which is one on the whole machine.
 
 Knows HTTP/1.1 as far as the soak's clients speak it. Refuses to know Penstock.
 """
@@ -57,15 +57,10 @@ class Connection:
         """Answer request after request."""
         try:
             while head := await self._read_head():
-                try:
-                    is_open = await self._answer(head)
-                except (OSError, EOFError) as error:
-                    self.log.note("cut", self._host(head), f"{self.client}: {head[0]}: {error or type(error).__name__}")
+                if not await self._answer(head):
                     return
-                if not is_open:
-                    return
-        except OSError:
-            return  # between requests: whoever asked for a listed name is reset there
+        except (OSError, EOFError):
+            return  # the client knows best whether it got what it asked for
         finally:
             self.writer.close()
 
@@ -87,7 +82,11 @@ class Connection:
         if "upgrade" in headers:
             await self._echo()
             return False
-        content = b"".join([piece async for piece in self._read_body(headers)])
+        try:
+            content = b"".join([piece async for piece in self._read_body(headers)])
+        except (OSError, EOFError) as error:
+            self.log.note("cut", self._host(head), f"{self.client}: {head[0]}: {error or type(error).__name__}")
+            raise
         if method == "POST":
             await self._send_whole(word_receipt(content), headers)
         else:
