@@ -1,6 +1,7 @@
 """Run a soak by hand and print what came of it.
 
-    python -m tests.soak --seconds 600 --rate 100 --seed 1 [--keep FILE] [--capture DIRECTORY]
+    python -m tests.soak --seconds 600 --rate 100 --seed 1 [--fresh-ports]
+        [--keep FILE] [--capture DIRECTORY]
 
 Exit status 1, with a list, when a connection broke, a listed name slipped through, something was stuck, memory grew, or the
 ledger does not close. `--keep` writes every outcome and fault as JSON lines; `--capture` has tcpdump write the heads of all
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +30,7 @@ HEAD_BYTES = 160  # of each packet that is captured
 def keep(soak: Soak, path: Path) -> None:
     """Write everything that was seen."""
     with path.open("w") as file:
-        for name, rows in (("outcome", soak.outcomes), ("fault", soak.faults), ("look", soak.footprints)):
+        for name, rows in (("outcome", soak.outcomes), ("fault", soak.troubles), ("look", soak.footprints)):
             for row in rows:
                 file.write(json.dumps({"row": name} | asdict(row)) + "\n")  # type: ignore[call-overload]
         for note in soak.read_notes():
@@ -50,6 +52,7 @@ def main() -> int:
     words.add_argument("--seconds", type=float, default=600)
     words.add_argument("--rate", type=float, default=100, help="exchanges begun in a second")
     words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--fresh-ports", action="store_true", help="use no port twice")
     words.add_argument("--keep", type=Path, help="a file for every outcome")
     words.add_argument("--capture", type=Path, help="a directory for what tcpdump sees")
     given = words.parse_args()
@@ -57,8 +60,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
         here = Path(name)
         here.chmod(0o755)
-        told = lambda text: console.print(text, markup=False, highlight=False)  # noqa: E731
-        with build_soak(here, write_certificate(here), given.seconds, given.rate, given.seed, told) as soak:
+        pair, told = write_certificate(here), partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        with build_soak(here, pair, given.seconds, given.rate, given.seed, told, given.fresh_ports) as soak:
             if given.capture:
                 capture(soak, given.capture)
             soak.run()

@@ -152,6 +152,7 @@ async def curl(session: Session) -> None:
     port = HTTPS_PORT if tls else HTTP_PORT
     there = f"[{session.server}]" if ":" in session.server else session.server
     words = ["-q", "-sS", "--max-time", str(PATIENCE_S), "--interface", session.source, "-k"]
+    words += ["--local-port", str(port_from)] if (port_from := session.draw_port()) else []
     words += ["--connect-to", f"::{there}:"]
     words += ["--data-binary", "@-", "-H", "Expect:"] if up else []
     url = f"{'https' if tls else 'http'}://{session.host}:{port}/{'take' if up else f'bytes/{seed}/{size}'}"

@@ -15,6 +15,7 @@ from penstock.demo.box import run_penstock
 from tests.live.line import Line
 from tests.live.processes import find_packet_processes, is_blocked, kill, reload
 
+LATE = "late by itself"
 JUDGES_S = 60.0  # after which a box that does not judge again counts as lost
 POLL_S = 0.05
 

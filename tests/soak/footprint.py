@@ -3,10 +3,11 @@
 Knows /proc and the pins. Refuses to know whether it is too much.
 """
 
+import mmap
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from penstock.control.ledger import Ledger, read_counters, read_ledger
 from penstock.demo.topology import EGRESS, INGRESS
 from penstock.kernel import bpf, tables
+from penstock.kernel.declared import Map
+from penstock.kernel.reasons import EXPIRED, STALE_CLOSED, STALE_OPEN
 from penstock.line.pins import Pins, find_root
 from tests.live.line import Line
 from tests.live.processes import find_packet_processes
@@ -58,13 +61,28 @@ def read_footprint(line: Line, pins: Pins) -> Footprint:
 
 def read_line_ledger(pins: Pins) -> Ledger:
     """The ledger, out of the pinned counters."""
-    found = []
-    for table in (tables.counters, tables.path_counters):
-        table.fd = bpf.open_pin(str(pins.tables / table.name))
-        memory = bpf.map_memory(table)
+    return read_ledger(
+        *(read_counters(_map_counters(pins, table)) for table in (tables.counters, tables.path_counters))
+    )
+
+
+def open_late_counter(pins: Pins) -> Callable[[], int]:
+    """How many packets met a packet process that was gone or late, so far: a function that says it whenever asked."""
+    kernel, path = (_map_counters(pins, table) for table in (tables.counters, tables.path_counters))
+
+    def read() -> int:
+        found = read_counters(kernel)
+        return int(found[STALE_OPEN] + found[STALE_CLOSED] + read_counters(path)[EXPIRED])
+
+    return read
+
+
+def _map_counters(pins: Pins, table: Map) -> mmap.mmap:
+    table.fd = bpf.open_pin(str(pins.tables / table.name))
+    try:
+        return bpf.map_memory(table)
+    finally:
         os.close(table.fd)
-        found.append(read_counters(memory))
-    return read_ledger(found[0], found[1])
 
 
 def _read_process(pid: int) -> Held | None:

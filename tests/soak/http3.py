@@ -130,7 +130,7 @@ async def quic(session: Session) -> None:
     configuration.verify_mode = False
     make = partial(Asking, QuicConnection(configuration=configuration))
     begin_s, loop = time.monotonic(), asyncio.get_running_loop()
-    transport, asking = await loop.create_datagram_endpoint(make, local_addr=(session.source, 0))
+    transport, asking = await loop.create_datagram_endpoint(make, local_addr=(session.source, session.draw_port()))
     session.ports.append(transport.get_extra_info("sockname")[1])
     try:
         asking.connect((session.server, PORT, 0, 0) if ":" in session.server else (session.server, PORT))

@@ -46,7 +46,13 @@ async def ask_udp(session: Session) -> None:
         session.sent_bytes += len(query.to_wire())
         with suppress(dns.exception.Timeout):
             answer = await dns.asyncquery.udp(
-                query, session.server, wait_s, source=session.source, ignore_unexpected=True, ignore_errors=True
+                query,
+                session.server,
+                wait_s,
+                source=session.source,
+                source_port=session.draw_port(),
+                ignore_unexpected=True,
+                ignore_errors=True,
             )
             session.note_wait(begin_s)
             return _check(session, answer, expected)
@@ -58,6 +64,8 @@ async def ask_tcp(session: Session) -> None:
     query, expected = _make(session)
     begin_s = time.monotonic()
     session.sent_bytes += len(query.to_wire())
-    answer = await dns.asyncquery.tcp(query, session.server, PATIENCE_S, source=session.source)
+    answer = await dns.asyncquery.tcp(
+        query, session.server, PATIENCE_S, source=session.source, source_port=session.draw_port()
+    )
     session.note_wait(begin_s)
     _check(session, answer, expected)

@@ -9,6 +9,7 @@ Refuses to know what happens to the box meanwhile.
 """
 
 import asyncio
+import itertools
 import json
 import random
 import ssl
@@ -30,6 +31,7 @@ BAD = BLOCKED["phishing"]  # what protected subscribers ask for
 CASINO = BLOCKED["gambling"]  # what the unprotected one asks for: a server's log tells the two apart by the name
 SHUT = Subscriber("shut", "10.77.0.4", "fd77::4")  # protected, and fails closed
 IDLE_COUNT = 5  # for each subscriber and family
+FIRST_PORT = 10_000
 
 KINDS: dict[str, tuple[float, str, Exchange]] = {
     "close": (24, GOOD, exchanges.close_http),
@@ -95,6 +97,7 @@ class Plan:
     subscribers: dict[str, dict[str, str]]
     servers: dict[str, str]
     weights: dict[str, float]  # of the subscribers
+    fresh_ports: bool = False  # no port is used twice: what breaks then breaks for another reason
 
 
 class Mix:
@@ -107,6 +110,8 @@ class Mix:
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.begin_s = time.monotonic()
         self.end_s = self.begin_s + plan.seconds
+        sources = [source for addresses in plan.subscribers.values() for source in addresses.values()]
+        self.ports = {source: itertools.count(FIRST_PORT) for source in sources} if plan.fresh_ports else {}
 
     async def run(self) -> None:
         """Start each exchange when it is due; end when all are over."""

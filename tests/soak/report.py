@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from tests.soak.faults import KINDS
+from tests.soak.faults import KINDS, LATE
 from tests.soak.footprint import Held
 from tests.soak.mix import Outcome
 from tests.soak.soak import Soak
@@ -32,9 +32,9 @@ def find_wrong(soak: Soak) -> list[str]:
     """What must not be, a line each."""
     notes = soak.read_notes()
     wrong = [f"the soak ended early: {soak.lost}"] if soak.lost else []
-    wrong += [f"broken: {_word(soak, one)}" for one in find_broken(soak.outcomes, soak.faults)]
-    wrong += [f"bypass: {one}" for one in find_bypasses(soak.outcomes, notes, soak.faults, soak.begin_s)]
-    wrong += [f"stuck: {_word(soak, one)}" for one in find_stuck(soak.outcomes, soak.faults)]
+    wrong += [f"broken: {_word(soak, one)}" for one in find_broken(soak.outcomes, soak.troubles)]
+    wrong += [f"bypass: {one}" for one in find_bypasses(soak.outcomes, notes, soak.troubles, soak.begin_s)]
+    wrong += [f"stuck: {_word(soak, one)}" for one in find_stuck(soak.outcomes, soak.troubles)]
     wrong += [f"cut at the server: {note.at_s - soak.begin_s:.2f} s: {note.what}" for note in find_cuts(notes)]
     wrong += [f"memory: {one}" for one in find_growth(soak.footprints)]
     ledger = soak.read_ledger()
@@ -47,7 +47,7 @@ def _word(soak: Soak, one: Outcome) -> str:
     def span(begin_s: float, end_s: float) -> str:
         return f"{begin_s - soak.begin_s:.2f}-{end_s - soak.begin_s:.2f} s"
 
-    near = find_near(soak.faults, one.begin_s, one.end_s)
+    near = find_near(soak.troubles, one.begin_s, one.end_s)
     faults = ", ".join(f"{fault.kind} at {span(fault.begin_s, fault.end_s)}" for fault in near) or "no fault near"
     who = f"{one.kind} of {one.who}, IPv{one.family}, ports {one.ports}, seed {one.seed}"
     return f"{span(one.begin_s, one.end_s)}: {who}: {one.what} [{faults}]"
@@ -70,7 +70,7 @@ def _print_kinds(console: Console, soak: Soak) -> None:
     moved: Counter[str] = Counter()
     for one in soak.outcomes:
         moved[one.kind] += one.sent_bytes + one.received_bytes
-    for kind, counts in sorted(count_kinds(soak.outcomes, soak.faults).items()):
+    for kind, counts in sorted(count_kinds(soak.outcomes, soak.troubles).items()):
         table.add_row(
             kind, *(f"{counts[word]:,}" if counts[word] else "" for word in words), f"{moved[kind] / 1e6:,.1f}"
         )
@@ -79,12 +79,12 @@ def _print_kinds(console: Console, soak: Soak) -> None:
 
 def _print_faults(console: Console, soak: Soak) -> None:
     table = Table(title="Faults, and the longest wait for an answer near them")
-    delays = longest_delays(soak.outcomes, soak.faults)
+    delays = longest_delays(soak.outcomes, soak.troubles)
     people = list(soak.plan.subscribers)
     for name in ("fault", "times", "longest", *people):
         table.add_column(name, justify="left" if name == "fault" else "right")
-    for kind in (*KINDS, "several faults", "no fault"):
-        times = [fault.end_s - fault.begin_s for fault in soak.faults if fault.kind == kind]
+    for kind in (*KINDS, LATE, "several faults", "no fault"):
+        times = [fault.end_s - fault.begin_s for fault in soak.troubles if fault.kind == kind]
         waits = [f"{delays[kind, who] * 1000:,.0f} ms" if (kind, who) in delays else "" for who in people]
         table.add_row(kind, str(len(times) or ""), f"{max(times):.1f} s" if times else "", *waits)
     console.print(table)

@@ -11,7 +11,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,6 +43,7 @@ class Session:
     seed: int
     context: ssl.SSLContext
     end_s: float  # of the whole run: whoever can end earlier does
+    fresh_ports: Iterator[int] | None = None  # of this source, each given out once; else the system chooses
     sent_bytes: int = 0
     received_bytes: int = 0
     longest_s: float = 0.0
@@ -55,6 +56,10 @@ class Session:
     def remains_s(self, at_most_s: float) -> float:
         """A duration, cut to what is left of the run."""
         return max(0.0, min(at_most_s, self.end_s - time.monotonic()))
+
+    def draw_port(self) -> int:
+        """A port for a connection of this source; 0 leaves it to the system."""
+        return next(self.fresh_ports) if self.fresh_ports else 0
 
     def note_wait(self, since_s: float) -> None:
         """An answer has come."""
@@ -77,7 +82,7 @@ class Channel:
         begin_s = time.monotonic()
         async with asyncio.timeout(PATIENCE_S):
             self.reader, self.writer = await asyncio.open_connection(
-                session.server, self.port, local_addr=(session.source, 0), **names
+                session.server, self.port, local_addr=(session.source, session.draw_port()), **names
             )
         session.note_wait(begin_s)
         session.ports.append(self.writer.get_extra_info("sockname")[1])

@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from penstock.control.ledger import Ledger
@@ -27,8 +28,8 @@ from tests.live.dns import start_unbound, write_zone
 from tests.live.line import Line, build_line
 from tests.live.processes import ROOT
 from tests.soak import exchanges, http3
-from tests.soak.faults import Fault, Lost, Pace, deal, do_fault
-from tests.soak.footprint import Footprint, find_line_pins, read_footprint, read_line_ledger
+from tests.soak.faults import LATE, Fault, Lost, Pace, deal, do_fault
+from tests.soak.footprint import Footprint, find_line_pins, open_late_counter, read_footprint, read_line_ledger
 from tests.soak.mix import SHUT, Outcome, Plan, read_outcome
 from tests.soak.payload import TXT_NAMES, txt_name, txt_text
 from tests.soak.verdict import Note
@@ -39,6 +40,7 @@ PACE = Pace((2.0, 9.0), 5.0, 2.0)
 HASTE = Pace((0.2, 1.0), 1.5, 0.5)
 SHORT_S = 120.0  # a run that is shorter is hasty
 LOOK_S = 10.0  # between looks at the memory
+LATE_LOOK_S = 0.05  # between looks whether the packet process is late
 END_S = 90.0  # after the last arrival: everybody's patience
 
 
@@ -54,6 +56,7 @@ class Soak:
     outcomes: list[Outcome] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+    late: list[Fault] = field(default_factory=list)
     lost: str = ""
     begin_s: float = 0.0
 
@@ -70,7 +73,8 @@ class Soak:
         mix.stdin.write(json.dumps(asdict(self.plan)) + "\n")
         mix.stdin.close()
         over = threading.Event()
-        readers = [threading.Thread(target=self._read, args=(mix,)), threading.Thread(target=self._watch, args=(over,))]
+        jobs = (partial(self._read, mix), partial(self._watch, over), partial(self._watch_late, over))
+        readers = [threading.Thread(target=job) for job in jobs]
         for reader in readers:
             reader.start()
         try:
@@ -120,6 +124,26 @@ class Soak:
                 f"{moved / 1e6:,.0f} MB compared, {len(self.faults)} faults"
             )
 
+    def _watch_late(self, over: threading.Event) -> None:
+        """On a busy machine the packet process gets no processor for 100 ms now and then: a gap that nobody made."""
+        read, at_s = open_late_counter(self.pins), time.monotonic()
+        count = read()
+        while not over.wait(LATE_LOOK_S):
+            now_s, now = time.monotonic(), read()
+            if now > count and self.late and self.late[-1].end_s >= at_s - LATE_LOOK_S:
+                self.late[-1] = replace(self.late[-1], end_s=now_s)
+            elif now > count:
+                self.late.append(Fault(LATE, at_s, now_s, True))
+            at_s, count = now_s, now
+
+    @property
+    def troubles(self) -> list[Fault]:
+        """The faults, and the gaps that came by themselves."""
+        gaps = [fault for fault in self.faults if fault.is_gap]
+        return self.faults + [
+            one for one in self.late if not any(gap.begin_s < one.end_s and one.begin_s < gap.end_s for gap in gaps)
+        ]
+
     def read_notes(self) -> list[Note]:
         """What the servers noted, with times of the monotonic clock."""
         offset_s = time.time() - time.monotonic()
@@ -141,7 +165,13 @@ class Soak:
 
 @contextmanager
 def build_soak(
-    here: Path, pair: Certificate, seconds: float, rate: float, seed: int, told: Callable[[str], None]
+    here: Path,
+    pair: Certificate,
+    seconds: float,
+    rate: float,
+    seed: int,
+    told: Callable[[str], None],
+    fresh_ports: bool = False,
 ) -> Iterator[Soak]:
     """A line with everything that a soak needs; it ends with the block."""
     profiles = {HOME: "everything", OFFICE: "nothing", SHUT: "everything"}
@@ -163,6 +193,7 @@ def build_soak(
             {one.name: {"4": one.ipv4, "6": one.ipv6} for one in profiles},
             {"4": server_address(4), "6": server_address(6)},
             WEIGHTS,
+            fresh_ports,
         )
         yield Soak(line, plan, find_line_pins(line), logs, told)
 
