@@ -204,6 +204,16 @@ def test_the_packet_process_dies_while_it_starts(line: Line, nginx: Server) -> N
     assert broken(load.collect()) == []
 
 
+def test_a_start_sees_both_directions_at_once(line: Line, nginx: Server) -> None:
+    """A connection of which only the SYN were seen, and not its answer, would be judged once and then be free."""
+    before = read_metrics(line).reason("up_asymmetric")
+    load = Loaded(line, nginx, RATE, 12.0)
+    line.topology.end(line.box.program)
+    line.restart()
+    assert broken(load.collect()) == []
+    assert read_metrics(line).reason("up_asymmetric") == before
+
+
 @contextmanager
 def limited_memory(process: int) -> Iterator[Path]:
     """A memory cgroup, version 1 or 2, in which this process may take MEMORY_BYTES more; skips where none can be made."""

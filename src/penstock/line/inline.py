@@ -273,7 +273,7 @@ def attach_steer(pair: Pair, pins: Pins) -> bool:
 
     program = build(steer)
     key = _hash_key(pins)
-    was_absent = False
+    loaded = {}
     for side in SIDES:
         constants = {
             "bucket_mask": tables.flows.entries - 1,
@@ -282,10 +282,14 @@ def attach_steer(pair: Pair, pins: Pins) -> bool:
             "from_client": 1 if side == "ingress" else 0,
             "hash_key": key,
         }
-        fd = bpf.load_program(program, constants)
+        loaded[side] = bpf.load_program(program, constants)
+    was_absent = False
+    # The server's side first: of a handshake that falls between both, its answer is seen, which makes the record. A SYN
+    # without its answer would make the flow one of which only one direction comes by here.
+    for side in reversed(SIDES):
         was_absent |= not is_attached(pair, pins, "steer", side)
-        _attach(pins, f"steer_{side}", fd, pair.ifindex(side), True)
-        os.close(fd)
+        _attach(pins, f"steer_{side}", loaded[side], pair.ifindex(side), True)
+        os.close(loaded[side])
     return was_absent
 
 
