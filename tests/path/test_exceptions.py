@@ -118,6 +118,17 @@ def test_the_server_s_answer_ends_the_asymmetry() -> None:
     assert name_of(talk.client(BAD)) == "blocked"
 
 
+def test_a_server_that_is_seen_after_all_ends_the_asymmetry() -> None:
+    """The SYN-ACK alone was missed: nothing is free for that."""
+    box = box_with()
+    talk = Conversation(box, FLOW4)
+    talk.syn()
+    assert name_of(talk.client(GOOD)) == "allowed"
+    assert talk.word()[0] == FREED
+    assert talk.server(b"HTTP/1.1 204 No Content\r\n\r\n").is_forwarded
+    assert name_of(talk.client(BAD)) == "blocked"
+
+
 # ---- gap: bytes passed unread -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("policy", "good", "bad"), [("judge", "allowed", "blocked"), ("forward", "gap_open", "gap_open")]

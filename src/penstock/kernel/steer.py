@@ -7,7 +7,16 @@ the verifier removes the other half. Compiled natively it is the program of repl
 """
 
 from penstock.compile.memory import be32, put16, put32, put64, shared, shr, stack, u8, u16, u32, u64
-from penstock.flow.record import FREED, OPEN, REFUSED, age_of, classify_segment, sequence_difference, state_of
+from penstock.flow.record import (
+    FREED,
+    OPEN,
+    REFUSED,
+    age_of,
+    classify_segment,
+    pack_word,
+    sequence_difference,
+    state_of,
+)
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.budget import OPEN_COST, flags_of, rights_of, spend
@@ -228,6 +237,12 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     seq, ack, size = u64(view + h.VIEW_SEQ), u64(view + h.VIEW_ACK), u64(view + h.VIEW_SIZE)
     flags = u64(view + h.VIEW_FLAGS)
     put32(record + t.FLOW_SEEN, now_ms)
+    if u32(record + t.FLOW_FLAGS) & t.ONE_WAY:
+        # Both directions do come by, and only the SYN-ACK was missed: it is judged like a flow of which bytes were.
+        put32(record + t.FLOW_FLAGS, u32(record + t.FLOW_FLAGS) & ~t.ONE_WAY)
+        put64(record + t.FLOW_WORD, pack_word(OPEN, u32(record + t.FLOW_CLIENT_NEXT), 0))
+        put32(record + t.FLOW_EPOCH, 0)
+        return r.SERVER
     if is_foreign_segment(record, seq):
         return r.SERVER
     if flags & h.ACK and flags & h.RST == 0 and sequence_difference(ack, u32(record + t.FLOW_ACKED)) > 0:
