@@ -9,7 +9,7 @@ from typing import Any
 from penstock.control.ledger import find_quantile_us, read_times
 from penstock.demo.topology import Topology
 from penstock.kernel import bpf, tables
-from penstock.line.pins import find_pairs, find_root
+from penstock.line.pins import find_own_tables, find_pairs, find_root, open_table
 
 LAST_US = (
     (tables.HISTOGRAM_BUCKETS - 1) * tables.HISTOGRAM_STEP_NS / 1000
@@ -31,8 +31,9 @@ class VerdictClock:
     def __init__(self, topology: Topology) -> None:
         with topology.inside("box"):
             (pair,) = find_pairs(find_root())
-        table = tables.verdict_times
-        table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
+        table, directory = tables.verdict_times, find_own_tables(pair)
+        assert directory, "Penstock is not in line"
+        table.fd = open_table(directory / table.name)
         self._memory = memoryview(bpf.map_memory(table))
 
     def read(self) -> Any:
