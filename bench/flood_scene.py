@@ -26,7 +26,7 @@ from penstock.demo.servers import Certificate, Server, start_quic
 from penstock.demo.topology import HOME, OFFICE, SERVER_INTERFACE, SERVER_IPV4, Topology
 from penstock.kernel import bpf, tables
 from penstock.kernel.declared import Map
-from penstock.line.pins import find_pairs, find_root
+from penstock.line.pins import find_pairs, find_root, open_own_table
 
 ROOT = Path(__file__).parents[1]
 FLOODS = ("syn", "hello", "dns", "initial", "ids", "byte")
@@ -216,5 +216,5 @@ def _ask_module(topology: Topology, module: str, words: list[str], questions: li
 
 
 def _map_table(pair: Path, table: Map) -> memoryview:
-    table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
+    table.fd = open_own_table(pair, table.name)
     return memoryview(bpf.map_memory(table))

@@ -9,7 +9,7 @@ from typing import Any
 from penstock.control.ledger import find_quantile_us, read_times
 from penstock.demo.topology import Topology
 from penstock.kernel import bpf, tables
-from penstock.line.pins import find_pairs, find_root
+from penstock.line.pins import find_pairs, find_root, open_own_table
 
 LAST_US = (
     (tables.HISTOGRAM_BUCKETS - 1) * tables.HISTOGRAM_STEP_NS / 1000
@@ -32,7 +32,7 @@ class VerdictClock:
         with topology.inside("box"):
             (pair,) = find_pairs(find_root())
         table = tables.verdict_times
-        table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
+        table.fd = open_own_table(pair, table.name)
         self._memory = memoryview(bpf.map_memory(table))
 
     def read(self) -> Any:

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+INSTALLATION = Path("/opt/penstock")
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -26,6 +28,7 @@ app.add_typer(cable_app, name="cable")
 Ingress = Annotated[str, typer.Option("--ingress", metavar="IF", help="The interface towards the subscribers.")]
 Egress = Annotated[str, typer.Option("--egress", metavar="IF", help="The interface towards the internet.")]
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration (see examples/inline.yaml).")]
+Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where the versions lie side by side.")]
 MaybeIngress = Annotated[str | None, typer.Option("--ingress", metavar="IF", help="Only the pair with this interface.")]
 
 
@@ -67,6 +70,9 @@ def run(
     egress: Egress,
     config: Config,
     ready_file: Annotated[Path | None, typer.Option(metavar="PATH", help="Touched once traffic is judged.")] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take the place of the `run` that is in line, without a gap.")
+    ] = False,
 ) -> None:
     """Run in line between two interfaces until SIGTERM. SIGHUP reads lists and configuration again."""
     with one_line_errors():
@@ -76,7 +82,41 @@ def run(
         from penstock.line.inline import Pair
         from penstock.run import Run
 
-        raise typer.Exit(Run(Pair(ingress, egress), config, ready_file).run())
+        raise typer.Exit(Run(Pair(ingress, egress), config, ready_file, take_over).run())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def upgrade(
+    context: typer.Context,
+    wheel: Annotated[Path, typer.Argument(metavar="WHEEL", help="The new version, as a file.")],
+    root: Root = INSTALLATION,
+    check: Annotated[bool, typer.Option(help="Have it check the machine and the configuration first.")] = True,
+) -> None:
+    """Install a version beside the one that runs, and have it take over. Further options are pip's."""
+    with one_line_errors():
+        from penstock.upgrade import upgrade
+
+        upgrade(root, wheel, context.args, check, typer.echo)
+
+
+@app.command()
+def rollback(root: Root = INSTALLATION) -> None:
+    """Have the version before the last upgrade take over again."""
+    with one_line_errors():
+        from penstock.upgrade import rollback
+
+        rollback(root, typer.echo)
+
+
+@app.command("compile")
+def compile_code() -> None:
+    """Compile everything for this machine now, so that no start has to."""
+    with one_line_errors():
+        from penstock.engine import compile_path
+        from penstock.line.inline import compile_steer
+
+        compile_path()
+        compile_steer()
 
 
 @app.command()

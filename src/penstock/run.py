@@ -1,25 +1,23 @@
 """The composition root: wires configuration, snapshot, tables, programs and the packet process together.
 
     start   configuration → names → snapshot → tables → packet process → steer → ready
+            with --take-over, and another run on the pair: all that takes time first, then it leaves and we go on
     then    events to the log, metrics, SIGHUP (a new snapshot), the packet process watched and started again
 
 The packet process dies with this one (its input ends); the cable and `steer` outlive both, and pass what nobody judges.
 """
 
 import contextlib
-import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -35,10 +33,15 @@ from penstock.control.link_metrics import LinkCollector
 from penstock.control.lists.build import build_names
 from penstock.control.lists.in_force import NamesInForce
 from penstock.control.metrics import Readings, serve_metrics
+from penstock.control.packet_process import READY_S, PacketProcess, PacketProcessError
 from penstock.control.safe_search import Addresses, find_targets
+from penstock.control.seat import Seat
 from penstock.control.snapshot import seal_snapshot
+from penstock.control.succession import Succession
+from penstock.control.systemd import notify_systemd
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
+from penstock.line.handover import Caller, Door
 from penstock.line.inline import (
     SIDES,
     Control,
@@ -46,8 +49,8 @@ from penstock.line.inline import (
     attach_steer,
     check_kernel,
     detach_steer,
+    load_steer,
     open_tables,
-    prepare_steer,
     raise_cable,
 )
 from penstock.line.pins import Pins, find_root
@@ -59,7 +62,7 @@ from penstock.policy.snapshot import Snapshot
 
 LOOK_S = 0.5  # between looks at the counters of exceptions
 POLL_S = 0.05  # how often events are taken from the rings
-READY_S = 600.0  # the first start compiles the path
+START_S = 10.0  # for workers that only have to begin, or to wait until others have stopped
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
 RESTART_S = 1.0  # between starts of a packet process that dies at once
 WORKER_LIMIT = 16
@@ -72,30 +75,6 @@ log = structlog.get_logger()
 
 class RunError(PenstockError):
     """Penstock cannot run; the text names the cure."""
-
-
-@dataclass
-class Process:
-    """The packet process: its program, the socket that is its standard input, its standard output."""
-
-    program: subprocess.Popen[str]
-    orders: socket.socket
-    started_s: float
-
-    @property
-    def output(self) -> IO[str]:
-        assert self.program.stdout is not None
-        return self.program.stdout
-
-    def give(self, snapshot: Snapshot) -> None:
-        """Have it take a snapshot. A process that died meanwhile takes none."""
-        with contextlib.suppress(OSError):
-            socket.send_fds(self.orders, [b"snapshot"], list(snapshot.descriptors))
-
-    def close(self) -> None:
-        """Give up both ends: a process that still lives ends."""
-        self.orders.close()
-        self.output.close()
 
 
 def port_bits(ports: Iterable[tuple[int, int]]) -> bytes:
@@ -115,7 +94,10 @@ def worker_count(wanted: int) -> int:
 class Run:
     """One `penstock run`."""
 
-    def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None) -> None:
+    def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
+        self.takes_over = takes_over
+        self.succession: Succession | None = None
+        self.metrics: Any = None
         self.pair, self.configuration_path, self.ready_path = pair, configuration_path, ready_path
         self.configuration = load_configuration(configuration_path)
         if any(subscriber.scope for subscriber in self.configuration.subscribers):
@@ -124,6 +106,7 @@ class Run:
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
         self.pins = Pins(pair.ingress, pair.egress, find_root())
+        self.seat = Seat(pair, self.pins, configuration_path, ready_path)
         self.wires = Wires(pair)
         self.workers = worker_count(self.configuration.workers)
         self.shared = SharedMemory(self.workers)
@@ -131,12 +114,13 @@ class Run:
         self.guard = Guard(self.shared)
         self.guard.follow(self.configuration)
         self.generation = 0
+        self.is_new = False
         self.stops = self.reloads = self.renews = False
         self.targets: Addresses = {}
         self.events = EventLog(sys.stdout)
         self.watch, self.looked_s = Watch(), 0.0
         self.snapshot: Snapshot
-        self.process: Process
+        self.process: PacketProcess
 
     # ---- start --------------------------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -159,10 +143,11 @@ class Run:
         self.reloads = True
 
     def _start(self) -> None:
+        self.seat.find(self.takes_over)
         if not self.configuration.database.exists():
             build_names(self.configuration)
-        self.names = NamesInForce(self.configuration.database, f"{self.pair.ingress}-{self.pair.egress}")
-        is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
+        self.names = self._hold_names()
+        self.is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
         self.process = self._start_process()  # it imports and maps while the snapshot is made
         self.targets = find_targets(self.configuration)
         self.snapshot = self._build_snapshot(self.configuration, self.names.path)
@@ -174,16 +159,17 @@ class Run:
         self.times = bpf.map_memory(tables.verdict_times)
         self.health = bpf.map_memory(tables.health)
         self.budgets = bpf.map_memory(tables.budgets)
-        self._set_line()
-        raise_cable(self.pair, self.pins)
-        prepare_steer()  # after the cable: a first start compiles for seconds, and the line must carry meanwhile
-        if not self._wait_ready():
-            return
-        if attach_steer(self.pair, self.pins) or is_new:
-            self.control.renew()
+        predecessor = self.seat.predecessor
+        if predecessor is None or self.is_new:
+            self._set_line()
+        if predecessor is None:  # else the cable is laid, and a side may be held down
+            raise_cable(self.pair, self.pins)
+        # After the cable: a first start compiles for seconds, and the line must carry meanwhile.
+        programs = load_steer(self.pair, self.pins)
         self.line_watch = LineWatch(self.pair, self.pins, self.wires, self.configuration.line, self.control.renew)
+        if not self._wait_for("taken") or not self._take_place(predecessor, programs):
+            return
         self.line_watch.start()
-        self._start_metrics()
         if self.control.is_on:
             log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=self.snapshot.name_count)
         else:
@@ -191,7 +177,43 @@ class Run:
         threading.Thread(target=self._watch_targets, daemon=True).start()
         if self.ready_path:
             self.ready_path.touch()
-        notify_systemd("READY=1")
+        notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
+
+    def _take_place(self, predecessor: Caller | None, programs: list[int]) -> bool:
+        """Start the workers, attach `steer`, and have the run before us leave; False when we are told to stop before.
+
+        One that works on the same tables leaves first, and its rings wait for a moment; one on others is left without
+        packets by `steer`, and empties its rings then.
+        """
+        shares = predecessor is not None and not self.is_new
+        self.process.say("start")  # with shared rings: as soon as the other one's workers have stopped
+        if predecessor and shares:
+            predecessor.ask_leave(drain=False)
+        if not self._wait_for("ready", START_S):
+            return False
+        if attach_steer(self.pair, self.pins, programs):
+            self.control.renew()
+        if predecessor is None:
+            self._start_metrics()
+        else:
+            self._finish_take_over(predecessor, shares)
+        for directory in self.pins.others():
+            self.pins.remove_tables(directory)
+        assert self.seat.lock is not None
+        self.succession = Succession(Door(self.pins), self.seat.lock, self)
+        return True
+
+    def _finish_take_over(self, predecessor: Caller, shares: bool) -> None:
+        if shares:
+            self._set_line()
+        else:
+            predecessor.ask_leave(drain=True)
+        self.seat.finish()
+        log.info("took over from another run", tables="the same" if shares else "others")
+        try:
+            self._start_metrics()  # their address was the other one's until now
+        except RunError as error:
+            log.error("no metrics are served", error=str(error))
 
     def _start_metrics(self) -> None:
         if not self.configuration.metrics.listen:
@@ -199,7 +221,7 @@ class Run:
         host, _, port = self.configuration.metrics.listen.rpartition(":")
         try:
             collectors = (LinkCollector(self.line_watch), GuardCollector(self.guard))
-            serve_metrics(host.strip("[]"), int(port), self.read_metrics, *collectors)
+            self.metrics, _ = serve_metrics(host.strip("[]"), int(port), self.read_metrics, *collectors)
         except OSError as error:
             raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
@@ -207,6 +229,12 @@ class Run:
         self.generation += 1
         number = seal_snapshot(configuration, names_path, self.generation, self.targets)
         return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
+
+    def _hold_names(self) -> NamesInForce:
+        """The names database, under a name that the run before us, which may go on, does not use."""
+        if self.seat.predecessor is None:
+            NamesInForce(self.configuration.database, self.seat.other_label).release()  # of one that was killed
+        return NamesInForce(self.configuration.database, self.seat.label)
 
     def _set_line(self) -> None:
         """Tell the kernel what it needs of configuration and snapshot."""
@@ -220,7 +248,7 @@ class Run:
             is_protected, fails_closed = self.snapshot.is_protected(subscriber), self.snapshot.fails_closed(subscriber)
             yield scope, address, bits, pack_rights(is_protected, fails_closed, subscriber)
 
-    def _start_process(self) -> Process:
+    def _start_process(self) -> PacketProcess:
         standing = {
             "ingress": self.pair.ingress,
             "egress": self.pair.egress,
@@ -231,54 +259,35 @@ class Run:
             "wire_fds": self.wires.fds,
             "options": ALL_REQUESTS if self.configuration.log.all_requests else 0,
         }
-        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            program = subprocess.Popen(
-                [sys.executable, "-m", "penstock.engine", json.dumps(standing)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.PIPE,
-                text=True,
-                pass_fds=[self.shared.fd, *self.wires.fds],
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a thread of NumPy's would keep root's rights
-            )
-        return Process(program, orders, time.monotonic())
+        return PacketProcess.start(standing)
 
-    def _wait_ready(self) -> bool:
-        """Wait until the packet process judges; False when we are told to stop before. Raises RunError when it ends."""
-        end = time.monotonic() + READY_S
-        told = False
-        while time.monotonic() < end and not self.stops:
-            readable, _, _ = select.select([self.process.output], [], [], 0.2)
-            if readable:
-                if self.process.output.readline().strip() == "ready":
-                    return True
-                status = self.process.program.wait()
-                raise RunError(f"the packet process ended with status {status} before it was ready")
-            if not told and time.monotonic() - self.process.started_s > 3:
-                told = True
-                log.info("compiling the packet path, once for this version")
-        if self.stops:
-            return False
-        raise RunError(f"the packet process was not ready after {READY_S:.0f} s")
+    def _wait_for(self, word: str, within_s: float = READY_S) -> bool:
+        """Wait until the packet process says that word; False when we are told to stop before."""
+        return self.process.wait_for(word, lambda: self.stops, within_s)
 
     # ---- service ------------------------------------------------------------------------------------------------------
     def _serve(self, sink: TextIO) -> None:
         self.events = EventLog(sink)
         self._tell_gone()
-        while not self.stops:
+        while not self.stops and not (self.succession and self.succession.is_over):
             self._write_events()
             self._look_for_exceptions()
-            if self.process.program.poll() is not None:
-                self._revive_process()
-                continue
-            if self.reloads:
-                self.reloads = False
-                self._reload()
-            if self.renews:
-                self.renews = False
-                self._take_snapshot(self._build_snapshot(self.configuration, self.names.path))
+            if not self._has_left():
+                self._look_after()
             self._sleep()
         self._write_events()
+
+    def _look_after(self) -> None:
+        """Do what is to be done: start the packet process again, read the configuration again, take a new snapshot."""
+        if not self.process.is_alive:
+            self._revive_process()
+            return
+        if self.reloads:
+            self.reloads = False
+            self._reload()
+        if self.renews:
+            self.renews = False
+            self._take_snapshot(self._build_snapshot(self.configuration, self.names.path))
 
     def _write_events(self) -> None:
         self.guard.drain(time.monotonic())
@@ -313,8 +322,14 @@ class Run:
                 self._tell_exception(fields)
 
     def _sleep(self) -> None:
-        """Wait for the packet process to say something (its end above all), or for the next look at the rings."""
-        select.select([self.process.output], [], [], POLL_S)
+        """Wait for the packet process to say something (its end above all), for a visitor, or for the next look at the
+        rings."""
+        sources: list[Any] = [] if self._has_left() else [self.process.output]
+        if self.succession:
+            sources += self.succession.door.sockets()
+        ready, _, _ = select.select(sources, [], [], POLL_S)
+        if self.succession:
+            self.succession.serve(ready)
 
     def _open_log(self) -> Any:
         path = self.configuration.log.path
@@ -343,7 +358,9 @@ class Run:
         self.process.close()
         self.process = self._start_process()
         self.process.give(self.snapshot)  # it has its names database with it, whatever stands under that one's name
-        self._wait_ready()
+        if self._wait_for("taken"):
+            self.process.say("start")
+            self._wait_for("ready", START_S)
         log.info("judging again")
 
     def _reload(self) -> None:
@@ -391,7 +408,7 @@ class Run:
         old, self.snapshot = self.snapshot, snapshot
         self._note_snapshot()
         self.process.give(snapshot)
-        self.process.output.readline()  # empty when it died just now: it is started again with this snapshot
+        self.process.hear()  # nothing when it died just now: it is started again with this snapshot
         self._set_line()
         old.close()
 
@@ -415,28 +432,62 @@ class Run:
         lost = self.reader.lost() + self.events.lost
         return Readings(self._read_ledger(), read_times(self.times), lost, read_health(self.health), self.watch)
 
+    # ---- hand-over: what `Succession` asks of its place ------------------------------------------------------------------
+    def _has_left(self) -> bool:
+        return self.succession is not None and self.succession.has_left
+
+    def describe(self) -> dict[str, Any]:
+        """Who we are, for whoever asks at the door."""
+        return self.seat.describe()
+
+    def leave(self, drain: bool) -> None:
+        """Stop the workers for the heir."""
+        self.line_watch.stop()  # it lays the line for us, not for others
+        self.process.say("drain" if drain else "leave")
+        self.process.hear()  # nothing when it died just now: then there is nothing to stop
+
+    def take_back(self, had_left: bool) -> None:
+        """Judge again, after the heir went; what it let pass was unread here."""
+        if had_left:
+            self.process.say("start")
+            with contextlib.suppress(PacketProcessError):  # it died meanwhile, and is started again in its turn
+                self._wait_for("ready", START_S)
+        was_ousted = self.pins.in_use() != self.pins.tables
+        attach_steer(self.pair, self.pins)
+        if had_left:
+            self.line_watch.start()
+        if had_left or was_ousted:
+            self.control.renew()
+            self._set_line()
+            log.info("judging again")
+
+    def hand_over(self) -> None:
+        """Give up the address of the metrics."""
+        if self.metrics is not None:
+            self.metrics.shutdown()
+            self.metrics.server_close()
+
+    def start_heir(self, program: Sequence[str]) -> "subprocess.Popen[Any]":
+        """Start another program as the run that takes over."""
+        return self.seat.start_heir(program)
+
     # ---- stop ---------------------------------------------------------------------------------------------------------
     def _stop(self) -> None:
-        """Leave the cable: `steer` goes, then the packet process."""
-        notify_systemd("STOPPING=1")
+        """Leave the cable: `steer` goes, then the packet process. Unless the place is another's, or not ours yet."""
+        is_ours = self.seat.lock is not None and not self._has_left()
         if hasattr(self, "line_watch"):
             self.line_watch.stop()
-        detach_steer(self.pins)
-        time.sleep(DRAIN_S)
+        if is_ours:
+            notify_systemd("STOPPING=1")
+            detach_steer(self.pins)
+            time.sleep(DRAIN_S)
         if hasattr(self, "process"):
-            self.process.orders.close()
-            try:
-                self.process.program.wait(3)
-            except subprocess.TimeoutExpired:
-                self.process.program.kill()
+            self.process.end()
+        if self.seat.lock is None and self.pins.tables.exists() and self.is_new:
+            self.pins.remove_tables(self.pins.tables)
+        self.seat.give_up()  # our workers are gone by now
+        if self.succession is not None:
+            self.succession.door.close()
+            log.info("left to another run" if self._has_left() else "the cable carries on")
         if hasattr(self, "names"):
             self.names.release()
-
-
-def notify_systemd(text: str) -> None:
-    """sd_notify(3), if systemd asked for it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
-            notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(text.encode())

@@ -15,9 +15,10 @@ from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.kernel.declared import Map
 from penstock.kernel.reasons import REASONS, Verdict
+from penstock.line.handover import DOORS, Caller, HandoverError
 from penstock.line.inline import SIDES, Control
 from penstock.line.links import read_link
-from penstock.line.pins import find_pairs, find_root
+from penstock.line.pins import find_pairs, find_root, find_tables, open_own_table, open_switches
 
 
 def _find(ingress: str | None) -> list[Path]:
@@ -30,11 +31,7 @@ def _find(ingress: str | None) -> list[Path]:
 
 
 def _open_control(pair: Path) -> Control | None:
-    try:
-        tables.control.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / "control"))
-    except FileNotFoundError:
-        return None
-    return Control()
+    return Control() if _map_pinned(pair, tables.control) is not None else None
 
 
 def _name(pair: Path) -> str:
@@ -46,11 +43,12 @@ def set_switch(wanted: bool, ingress: str | None) -> list[str]:
     lines = []
     word = "on" if wanted else "off"
     for pair in _find(ingress):
-        control = _open_control(pair)
-        if control is None:
+        switches = open_switches(find_tables(pair))  # of every version: it is for emergencies
+        changed = [switch.turn(wanted) for switch in switches]
+        if not switches:
             lines.append(f"{_name(pair)}: only a cable, nothing to switch")
         else:
-            lines.append(f"{_name(pair)}: {word}" if control.switch(wanted) else f"{_name(pair)}: was {word} already")
+            lines.append(f"{_name(pair)}: {word}" if any(changed) else f"{_name(pair)}: was {word} already")
     return lines
 
 
@@ -87,7 +85,7 @@ def _interface_text(pair: Path, side: str, name: str) -> str:
 
 def _map_pinned(pair: Path, table: Map) -> memoryview | None:
     try:
-        table.fd = bpf.open_pin(str(pair / f"layout-{tables.LAYOUT_VERSION}" / table.name))
+        table.fd = open_own_table(pair, table.name)
     except FileNotFoundError:
         return None
     return memoryview(bpf.map_memory(table))
@@ -105,6 +103,16 @@ def _pulse_text(pulse: memoryview) -> str:
     return text if max(ages) < tables.STALE_NS / 1e6 else f"[red]{text}: late, packets pass unread[/]"
 
 
+def _run_text(pair: Path) -> str:
+    """Who holds the pair, as it says itself."""
+    try:
+        with Caller(DOORS / pair.name) as caller:
+            told = caller.who()
+    except HandoverError:
+        return "none that answers"
+    return f"process {told['pid']}, version {told['version']}"
+
+
 def print_status(ingress: str | None) -> int:
     """Print what is in line here. Exit status 0 when everything judges, 1 when something does not."""
     console = Console()
@@ -118,7 +126,12 @@ def print_status(ingress: str | None) -> int:
             healthy &= "[red]" not in text
         table.add_row("cable", _link_text(pair, "cable"))
         table.add_row("steer", _link_text(pair, "steer"))
+        table.add_row("run", _run_text(pair))
         if control is None or pulse is None or counters is None:
+            for other in find_tables(pair):
+                table.add_row(
+                    "tables", f"[red]{other.name}: another version judges, and its own `status` reads them[/]"
+                )
             console.print(table)
             healthy = False
             continue

@@ -290,3 +290,17 @@ def test_a_stream_in_use_is_not_taken_back(pool: Pool) -> None:
     stream = pool.take(9, 100, 100)
     assert pool.put(stream, 5000, b"x") == s.NO_MEMORY
     assert pool.word(stream, s.S_OWNER) == 10
+
+
+def test_whose_bytes_are_needed_becomes_a_gap(pool: Pool) -> None:
+    """Unfinished, not acknowledged yet, all acknowledged, free by now; streams that were given back are nobody's."""
+    for number, (acked, judged, state, is_gap) in enumerate(
+        ((100, 100, OPEN, True), (100, 104, OPEN, True), (104, 104, OPEN, False), (104, 104, FREED, False))
+    ):
+        pool.set_record(number, 100, 100, 100)
+        pool.record(number)[t.FLOW_EPOCH : t.FLOW_EPOCH + 4].view(np.uint32)[0] = 7
+        assert pool.put(pool.take(number, 100, 100), 0, b"GET ") == s.STORED
+        pool.set_record(number, 100, acked, judged, state)
+        compiled(s.mark_unfinished)(pool.pool)
+        epoch = int(pool.record(number)[t.FLOW_EPOCH : t.FLOW_EPOCH + 4].view(np.uint32)[0])
+        assert epoch == (0 if is_gap else 7), number

@@ -2,12 +2,13 @@
 
     python -m tests.live.load ADDRESS PORT HOST RATE SECONDS [SOURCE]
 
-Prints a JSON line when it begins and one at the end: {"asked": [[start_s, delay_s, what], ...]}, `what` being the first
-line of the response, or the error that broke the connection; times are of the monotonic clock.
+It ends early on SIGTERM. Prints a JSON line when it begins and one at the end: {"asked": [[start_s, delay_s, what], ...]},
+`what` being the first line of the response, or the error that broke the connection; times are of the monotonic clock.
 """
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -26,16 +27,24 @@ class Load:
     duration_s: float
     source: str | None = None
     asked: list[tuple[float, float, str]] = field(default_factory=list)
+    stops: bool = False
 
     async def run(self) -> None:
         """Start each request when it is due, whatever became of those before."""
         begin_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stop)
             for number in range(int(self.rate * self.duration_s)):
+                if self.stops:
+                    break
                 ahead_s = begin_s + number / self.rate - time.monotonic()
                 if ahead_s > 0.0005:
                     await asyncio.sleep(ahead_s)
                 group.create_task(self._ask())
+
+    def stop(self) -> None:
+        """Begin no more requests."""
+        self.stops = True
 
     async def _ask(self) -> None:
         start_s = time.monotonic()

@@ -24,9 +24,9 @@ from penstock.demo.topology import (
     Place,
     Subscriber,
 )
-from penstock.kernel import bpf, tables
+from penstock.kernel import tables
 from penstock.line.inline import Control
-from penstock.line.pins import Pins, find_root
+from penstock.line.pins import Pins, find_root, open_own_table
 from tests.live.clients import Conversation, Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.test_failure import find_children, kill
@@ -145,7 +145,7 @@ def read_number(line: Line, interface: str) -> int:
 def read_epoch(line: Line) -> int:
     """The epoch in the control table: it changes when bytes may have passed unread."""
     with line.topology.inside("box"):
-        tables.control.fd = bpf.open_pin(str(Pins(INGRESS, EGRESS, find_root()).tables / "control"))
+        tables.control.fd = open_own_table(Pins(INGRESS, EGRESS, find_root()).directory, "control")
     return Control().word(tables.CONTROL_EPOCH)
 
 

@@ -22,6 +22,7 @@ from penstock.demo.namespaces import configure_links
 from penstock.demo.resolver import start_resolver
 from penstock.demo.servers import Certificate, start_site
 from penstock.demo.topology import CLIENT_INTERFACE, EGRESS, HOME, INGRESS, SERVER_INTERFACE, Place, Topology
+from penstock.line.handover import DOORS
 from penstock.line.privileges import CAPABILITIES, RUNNING, find_user
 from tests.live.line import BAD, Line, live
 from tests.live.test_failure import find_children
@@ -174,7 +175,8 @@ def test_the_rights_of_the_unit_are_enough(here: Path, pair: Certificate) -> Non
         configuration = write_configuration(here)
         cache = cache_directory()
         assert cache is not None
-        box = start_box(topology, configuration, before=build_sandbox(here, cache))
+        DOORS.mkdir(mode=0o700, exist_ok=True)  # RuntimeDirectory
+        box = start_box(topology, configuration, before=build_sandbox(here, cache, DOORS))
         line = Line(topology, here, pair, site, configuration, box)
         try:
             rows = [row.split() for row in Path(f"/proc/{box.program.pid}/mounts").read_text().splitlines()]

@@ -17,7 +17,7 @@ from penstock.demo.topology import EGRESS, INGRESS
 from penstock.kernel import bpf, tables
 from penstock.kernel.declared import Map
 from penstock.kernel.reasons import EXPIRED, STALE_CLOSED, STALE_OPEN
-from penstock.line.pins import Pins, find_root
+from penstock.line.pins import Pins, find_root, open_own_table
 from tests.live.line import Line
 from tests.live.processes import find_packet_processes
 
@@ -78,7 +78,7 @@ def open_late_counter(pins: Pins) -> Callable[[], int]:
 
 
 def _map_counters(pins: Pins, table: Map) -> mmap.mmap:
-    table.fd = bpf.open_pin(str(pins.tables / table.name))
+    table.fd = open_own_table(pins.directory, table.name)
     try:
         return bpf.map_memory(table)
     finally:

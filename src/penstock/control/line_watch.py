@@ -72,7 +72,7 @@ class LineWatch:
         self._failed = ""
         self._due_s = 0.0
         self._stops = False
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="line watch")
+        self._thread: threading.Thread | None = None
 
     @property
     def held(self) -> str | None:
@@ -83,12 +83,14 @@ class LineWatch:
         """Begin to watch two sides that were brought up just now."""
         for side in SIDES:
             self.machine.await_carrier(side, time.monotonic_ns())
+        self._stops = False
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="line watch")
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watch. No side stays down on our account."""
+        """End the watch; it can begin again. No side stays down on our account."""
         self._stops = True
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(STOP_S)
         order = self.machine.release(time.monotonic_ns())
         if order:

@@ -69,18 +69,25 @@ def write_configuration(directory: Path, **settings: object) -> Path:
 
 
 def start_box(
-    topology: Topology, configuration: Path, on_wait: Callable[[], None] = lambda: None, before: Sequence[str] = ()
+    topology: Topology,
+    configuration: Path,
+    on_wait: Callable[[], None] = lambda: None,
+    before: Sequence[str] = (),
+    *,
+    penstock: Sequence[str | Path] = PENSTOCK,
+    more: Sequence[str] = (),
 ) -> Box:
     """Start `penstock run` and return once it judges; `on_wait` is called 20 times a second. Raises BoxError.
 
-    `before`: the words of a program that runs it, such as setpriv.
+    `before`: the words of a program that runs it, such as setpriv; `penstock`: the command, of another version if need be;
+    `more`: further words of it.
     """
     directory = configuration.parent
     ready, output = directory / "ready", directory / "penstock.output"
     ready.unlink(missing_ok=True)
-    words: list[str | Path] = ["run", *_between(), "--config", configuration, "--ready-file", ready]
+    words: list[str | Path] = ["run", *_between(), "--config", configuration, "--ready-file", ready, *more]
     with output.open("a") as sink:
-        program = topology.spawn("box", [*before, *PENSTOCK, *words], stdout=sink, stderr=sink)
+        program = topology.spawn("box", [*before, *penstock, *words], stdout=sink, stderr=sink)
     end_s = time.monotonic() + READY_S
     while not ready.exists():
         if program.poll() is not None:

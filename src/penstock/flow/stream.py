@@ -31,6 +31,7 @@ from penstock.kernel.tables import (
     FLOW_ACKED,
     FLOW_ANSWER,
     FLOW_BIRTH,
+    FLOW_EPOCH,
     FLOW_FLAGS,
     FLOW_SEEN,
     FLOW_STREAM,
@@ -119,6 +120,22 @@ def _is_done(pool, stream):  # type: ignore[no-untyped-def]
         end = max(end, u64(stream + S_FIN) + 1)
     unread = sequence_difference(free_end_of(word), u64(stream + S_BASE)) < end
     return acked >= end and not unread
+
+
+@shared
+def mark_unfinished(pool):  # type: ignore[no-untyped-def]
+    """Make a gap of every flow of which bytes are still needed here: nobody is going to know them.
+
+    Bounds: STREAM_COUNT.
+    """
+    head, limit = u64(pool + POOL_QUEUE_HEAD), u64(pool + POOL_STREAM_COUNT)
+    for number in range(u64(pool + POOL_QUEUE_SIZE)):
+        at = head + number
+        index = u64(u64(pool + POOL_QUEUE) + 8 * (at if at < limit else at - limit))
+        stream = u64(pool + POOL_STREAMS) + index * STREAM_BYTES
+        if u64(stream + S_OWNER) and not _is_done(pool, stream):
+            put32(record_at(pool, u64(stream + S_OWNER) - 1) + FLOW_EPOCH, 0)
+    return 0
 
 
 @shared

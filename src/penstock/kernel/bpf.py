@@ -48,20 +48,32 @@ def _room(content: bytes) -> tuple[Any, int]:
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------------
-def create_map(table: Map, inner_fd: int = 0) -> int:
-    """Create the table and remember its descriptor."""
-    kind = MAP_KINDS[table.kind]
+def create_map(table: Map, inner_fd: int = 0, word: str = "") -> int:
+    """Create the table, its name behind `word`, and remember its descriptor."""
+    kind, name = MAP_KINDS[table.kind], f"{word}{table.name}".encode()[:15]
     attribute = struct.pack(
         "<IIIIIII16s",
-        kind, table.key_bytes, table.value_bytes, table.entries, table.flags, inner_fd, 0, table.name.encode()[:15],
+        kind, table.key_bytes, table.value_bytes, table.entries, table.flags, inner_fd, 0, name,
     )  # fmt: skip
     table.fd = call(MAP_CREATE, attribute)[0]
     return table.fd
 
 
-def create_ring(size: int) -> int:
-    """A ring buffer of `size` bytes (a power of two); its descriptor."""
-    return call(MAP_CREATE, struct.pack("<IIIIIII16s", MAP_KINDS["ringbuf"], 0, 0, size, 0, 0, 0, b"ring"))[0]
+def create_ring(size: int, word: str = "") -> int:
+    """A ring buffer of `size` bytes (a power of two), its name behind `word`; its descriptor."""
+    name = f"{word}ring".encode()
+    return call(MAP_CREATE, struct.pack("<IIIIIII16s", MAP_KINDS["ringbuf"], 0, 0, size, 0, 0, 0, name))[0]
+
+
+def map_name(fd: int) -> str:
+    """The name under which a table was created: at most 15 characters."""
+    return _read_info(fd)[24:40].rstrip(b"\0").decode()
+
+
+def _read_info(fd: int) -> bytes:
+    info, info_at = _room(bytes(128))
+    call(OBJ_GET_INFO, struct.pack("<IIQ", fd, 128, info_at))
+    return bytes(info.raw)
 
 
 def update_element(fd: int, key: bytes, value: bytes) -> None:
@@ -209,16 +221,17 @@ def open_pin(path: str) -> int:
 
 def link_ifindex(link_fd: int) -> int:
     """The interface of a tcx link; 0 when the interface is gone."""
-    info, info_at = _room(bytes(128))
-    call(OBJ_GET_INFO, struct.pack("<IIQ", link_fd, 128, info_at))
-    return int(struct.unpack_from("<I", info.raw, 16)[0])
+    return int(struct.unpack_from("<I", _read_info(link_fd), 16)[0])
 
 
 def link_program(link_fd: int) -> int:
     """The id of the program behind a link."""
-    info, info_at = _room(bytes(128))
-    call(OBJ_GET_INFO, struct.pack("<IIQ", link_fd, 128, info_at))
-    return int(struct.unpack_from("<I", info.raw, 8)[0])
+    return int(struct.unpack_from("<I", _read_info(link_fd), 8)[0])
+
+
+def program_id(program_fd: int) -> int:
+    """The kernel's number of a program."""
+    return int(struct.unpack_from("<I", _read_info(program_fd), 4)[0])
 
 
 def query_tcx(ifindex: int) -> list[int]:

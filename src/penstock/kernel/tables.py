@@ -12,12 +12,16 @@ line. One record is 128 bytes:
 Of a flow over UDP only key, word, seen, sent_up, handled and flags mean something.
 
 The process writes word, handled, mode, stream, mark, watch and left or answer; the kernel writes the rest. Integers are
-the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used.
+the machine's order. Change a layout and LAYOUT_VERSION changes: a pinned table of another version is never used. Two
+things are the same in every version, so that the emergency switch works whatever runs: the table `control` has that name,
+and its first word is the epoch, odd while the switch is on.
 """
 
 from penstock.kernel.declared import Constant, Map
 
 LAYOUT_VERSION = 3
+# Begins the name of every table: the one place for it that all kinds of tables have.
+VERSION_WORD = f"v{LAYOUT_VERSION}_"
 MMAPABLE = 1 << 10
 NO_PREALLOC = 1
 

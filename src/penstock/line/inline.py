@@ -16,12 +16,13 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from penstock.compile.program import Program
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.declared import Map
 from penstock.line.links import PROMISCUOUS
-from penstock.line.pins import Pins
+from penstock.line.pins import Pins, Switch, open_switches
 
 SIDES = ("ingress", "egress")
 TABLES = (
@@ -174,46 +175,51 @@ def mark_held(pins: Pins, side: str, held: bool) -> None:
 def open_tables(pins: Pins, capacity: int, workers: int) -> bool:
     """Open the pinned tables, or create and pin them. `capacity`: flows, a power of two. Returns whether they are new.
 
-    Tables of another size are replaced: their flows then count as midstream.
+    Tables beside those in use are made anew: what they say of flows is old. A switch that was turned off stays off.
     """
     tables.flows.entries = capacity // tables.WAYS
-    rings = max(workers, 1)
-    shape = struct.pack("<II", capacity, rings)
-    marker = pins.tables / f"shape-{shape.hex()}"
-    is_new = pins.open_table("flows") is None or not marker.exists()
-    if is_new and pins.tables.exists():
-        for path in pins.tables.iterdir():
-            path.unlink()
-    pins.make()
+    pins.choose(capacity, workers)
+    is_whole = (pins.tables / "rings").exists()  # which is pinned last
+    if pins.tables.exists() and not (is_whole and pins.in_use() in (None, pins.tables)):
+        pins.remove_tables(pins.tables)
+        is_whole = False
+    pins.tables.mkdir(mode=0o700, exist_ok=True)
     for table in TABLES:
         _open_table(pins, table)
-    ring_fds = [_open_ring(pins, number) for number in range(rings)]
-    tables.rings.fd = pins.open_table("rings") or -1
-    if tables.rings.fd < 0:
-        bpf.create_map(tables.rings, ring_fds[0])
-        for number, fd in enumerate(ring_fds):
-            bpf.update_element(tables.rings.fd, struct.pack("<I", number), struct.pack("<I", fd))
-        bpf.pin(tables.rings.fd, str(pins.tables / "rings"))
-    if is_new:
-        bpf.pin(tables.control.fd, str(marker))  # bpffs holds no plain files: the name is what counts
-    for fd in ring_fds:
-        os.close(fd)
-    return is_new
+    _open_rings(pins, workers)
+    if not is_whole:
+        control = Control()
+        control.renew()
+        if any(switch.was_turned_off for switch in open_switches(pins.others())):
+            Switch(pins.tables).turn(False)
+    return not is_whole
 
 
 def _open_table(pins: Pins, table: Map) -> None:
     fd = pins.open_table(table.name)
     if fd is None:
-        bpf.create_map(table)
+        bpf.create_map(table, word=tables.VERSION_WORD)
         bpf.pin(table.fd, str(pins.tables / table.name))
     else:
         table.fd = fd
 
 
+def _open_rings(pins: Pins, count: int) -> None:
+    fds = [_open_ring(pins, number) for number in range(count)]
+    tables.rings.fd = pins.open_table("rings") or -1
+    if tables.rings.fd < 0:
+        bpf.create_map(tables.rings, fds[0], tables.VERSION_WORD)
+        for number, fd in enumerate(fds):
+            bpf.update_element(tables.rings.fd, struct.pack("<I", number), struct.pack("<I", fd))
+        bpf.pin(tables.rings.fd, str(pins.tables / "rings"))
+    for fd in fds:
+        os.close(fd)
+
+
 def _open_ring(pins: Pins, number: int) -> int:
     fd = pins.open_table(f"ring_{number}")
     if fd is None:
-        fd = bpf.create_ring(tables.RING_BYTES)
+        fd = bpf.create_ring(tables.RING_BYTES, tables.VERSION_WORD)
         bpf.pin(fd, str(pins.tables / f"ring_{number}"))
     return fd
 
@@ -235,15 +241,6 @@ class Control:
         """Is `steer` asked at all?"""
         return self.word(tables.CONTROL_EPOCH) & 1 == 1
 
-    def switch(self, on: bool) -> bool:
-        """The emergency switch. Bytes that pass while it is off are unread: the epoch tells flows so. Returns whether
-        it changed."""
-        epoch = self.word(tables.CONTROL_EPOCH)
-        if (epoch & 1 == 1) == on:
-            return False
-        self.set_word(tables.CONTROL_EPOCH, epoch + 1)
-        return True
-
     def renew(self) -> None:
         """Start a new epoch: what passed before was unread. A switch that somebody turned off stays off."""
         epoch = self.word(tables.CONTROL_EPOCH)
@@ -258,22 +255,20 @@ class Control:
         self.memory[tables.CONTROL_PORTS : tables.CONTROL_PORTS + 8192] = ports
 
 
-def prepare_steer() -> None:
-    """Have the kernel program compiled and at hand, so that attaching it takes no longer than it must."""
+def compile_steer() -> Program:
+    """The kernel program, from the cache if it is there."""
     from penstock.compile.ebpf import build  # the cable needs no compiler, so this module imports none
     from penstock.kernel.steer import steer
 
-    build(steer)
+    return build(steer)
 
 
-def attach_steer(pair: Pair, pins: Pins) -> bool:
-    """Put `steer` in front of the cable on both sides. Returns whether it was not attached before."""
-    from penstock.compile.ebpf import build  # the cable needs no compiler, so this module imports none
-    from penstock.kernel.steer import steer
-
-    program = build(steer)
+def load_steer(pair: Pair, pins: Pins) -> list[int]:
+    """Have the kernel take `steer` for each side: compiled, verified and at hand, so that attaching takes no longer than
+    it must. Their descriptors."""
+    program = compile_steer()
     key = _hash_key(pins)
-    loaded = {}
+    programs = []
     for side in SIDES:
         constants = {
             "bucket_mask": tables.flows.entries - 1,
@@ -282,14 +277,25 @@ def attach_steer(pair: Pair, pins: Pins) -> bool:
             "from_client": 1 if side == "ingress" else 0,
             "hash_key": key,
         }
-        loaded[side] = bpf.load_program(program, constants)
+        programs.append(bpf.load_program(program, constants))
+    return programs
+
+
+def attach_steer(pair: Pair, pins: Pins, programs: list[int] | None = None) -> bool:
+    """Put `steer` in front of the cable on both sides, or behind the links that are there: then no packet meets a moment
+    without one. Takes the programs, loaded now unless they were before. Returns whether it was not attached.
+
+    Egress first: who saw a SYN is to see its SYN-ACK, else the flow seems to come by in one direction only.
+    """
     was_absent = False
-    # The server's side first: of a handshake that falls between both, its answer is seen, which makes the record. A SYN
-    # without its answer would make the flow one of which only one direction comes by here.
-    for side in reversed(SIDES):
+    programs = programs or load_steer(pair, pins)
+    pins.mark_program(programs[0])
+    for side, program in reversed(list(zip(SIDES, programs, strict=True))):
         was_absent |= not is_attached(pair, pins, "steer", side)
-        _attach(pins, f"steer_{side}", loaded[side], pair.ifindex(side), True)
-        os.close(loaded[side])
+        _attach(pins, f"steer_{side}", program, pair.ifindex(side), True)
+    pins.unmark_others(programs[0])
+    for program in programs:
+        os.close(program)
     return was_absent
 
 

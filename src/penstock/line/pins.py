@@ -1,14 +1,17 @@
 """Where an installation keeps its tables, programs and links: a directory on bpffs.
 
     /sys/fs/bpf/penstock-<network namespace>-<ingress>-<egress>/
-        layout-1/       tables of this layout version
+        layout-3-65536-1/       tables: layout version, flows, workers; and the program that works on them
         cable_ingress, cable_egress, steer_ingress, steer_egress        links
 
-Pins outlive every process. bpffs is mounted where it is not yet. Inside `ip netns exec` /sys is another one that dies with
-the command, so then the bpffs of the process that called it is used: pins must not die with us.
+Tables of another version or size lie beside and are never opened, but for the switch. Which ones are in use the number of
+the attached program tells. Pins outlive every process. bpffs is mounted where it is not yet. Inside `ip netns exec` /sys
+is another one that dies with the command, so then the bpffs of the process that called it is used: pins must not die
+with us.
 """
 
 import ctypes
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +19,7 @@ from pathlib import Path
 
 from penstock.errors import PenstockError
 from penstock.kernel import bpf
-from penstock.kernel.tables import LAYOUT_VERSION
+from penstock.kernel.tables import CONTROL_EPOCH, LAYOUT_VERSION, VERSION_WORD
 
 BPFFS_MAGIC = 0xCAFE4A11
 BPFFS = Path("/sys/fs/bpf")
@@ -89,8 +92,20 @@ def network_namespace() -> int:
     return os.stat("/proc/self/ns/net").st_ino
 
 
+def open_table(path: Path) -> int:
+    """The descriptor of a pinned table. Raises FileNotFoundError; PinError when it was made by another layout version."""
+    fd = bpf.open_pin(str(path))
+    name = bpf.map_name(fd)
+    if not name.startswith(VERSION_WORD):
+        os.close(fd)
+        raise PinError(
+            f"{path} is no table of layout {LAYOUT_VERSION}, but {name}: `penstock cable down` takes it away"
+        )
+    return fd
+
+
 class Pins:
-    """The pin directory of one interface pair."""
+    """The pin directory of one interface pair. `tables` is where this version's are, once `choose` said which size."""
 
     def __init__(self, ingress: str, egress: str, root: Path) -> None:
         # bpffs refuses names with a dot, which interface names may have (eth0.100).
@@ -98,11 +113,14 @@ class Pins:
         self.directory = root / f"penstock-{network_namespace()}-{names}"
         self.tables = self.directory / f"layout-{LAYOUT_VERSION}"
 
+    def choose(self, capacity: int, workers: int) -> None:
+        """Use the tables for so many flows and workers."""
+        self.tables = self.directory / f"layout-{LAYOUT_VERSION}-{capacity}-{workers}"
+
     def make(self) -> None:
-        """Make the directories, for root alone."""
-        for directory in (self.directory, self.tables):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            directory.chmod(0o700)
+        """Make the directory of the pair, for root alone."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        self.directory.chmod(0o700)
 
     def open(self, name: str) -> int | None:
         """The descriptor of a pinned link, or None."""
@@ -114,9 +132,39 @@ class Pins:
     def open_table(self, name: str) -> int | None:
         """The descriptor of a pinned table of this layout, or None."""
         try:
-            return bpf.open_pin(str(self.tables / name))
+            return open_table(self.tables / name)
         except FileNotFoundError:
             return None
+
+    def others(self) -> list[Path]:
+        """The directories of tables that are not the chosen ones."""
+        return [path for path in find_tables(self.directory) if path != self.tables]
+
+    def in_use(self) -> Path | None:
+        """The directory of the tables that the attached `steer` works on, of whatever version; None without one."""
+        link = self.open("steer_ingress")
+        if link is None:
+            return None
+        name = f"program_{bpf.link_program(link)}"
+        os.close(link)
+        return next((path for path in find_tables(self.directory) if (path / name).exists()), None)
+
+    def mark_program(self, program: int) -> None:
+        """Pin a program beside the tables it works on, by its number, which is no other's as long as it is pinned."""
+        with suppress(FileExistsError):
+            bpf.pin(program, str(self.tables / f"program_{bpf.program_id(program)}"))
+
+    def unmark_others(self, program: int) -> None:
+        """Take the marks of the programs away that were attached before this one."""
+        for path in self.tables.glob("program_*"):
+            if path.name != f"program_{bpf.program_id(program)}":
+                path.unlink()
+
+    def remove_tables(self, directory: Path) -> None:
+        """Take the pins of one set of tables away: they live on for whoever has them open."""
+        for path in directory.iterdir():
+            path.unlink()
+        directory.rmdir()
 
     def remove(self, name: str) -> bool:
         """Take a pin away. Returns whether it was there."""
@@ -137,3 +185,54 @@ class Pins:
 def find_pairs(root: Path) -> list[Path]:
     """The pin directories of this network namespace."""
     return sorted(root.glob(f"penstock-{network_namespace()}-*"))
+
+
+def find_tables(pair: Path) -> list[Path]:
+    """The directories of tables of a pair, of whatever version, the youngest last."""
+    return sorted(pair.glob("layout-*"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def find_own_tables(pair: Path) -> Path | None:
+    """The youngest directory of a pair's tables that this version can read."""
+    own = [path for path in find_tables(pair) if path.name.split("-")[1] == str(LAYOUT_VERSION)]
+    return own[-1] if own else None
+
+
+def open_own_table(pair: Path, name: str) -> int:
+    """The descriptor of a table of the youngest set of a pair's that this version can read. Raises FileNotFoundError."""
+    directory = find_own_tables(pair)
+    if directory is None:
+        raise FileNotFoundError(f"no tables of layout {LAYOUT_VERSION} below {pair}")
+    return open_table(directory / name)
+
+
+def open_switches(directories: list[Path]) -> list["Switch"]:
+    """The switches of those sets of tables that have one: a start may have been killed before it made them."""
+    return [Switch(path) for path in directories if (path / "control").exists()]
+
+
+class Switch:
+    """The emergency switch of a set of tables of any version: the first word of `control`, odd while it is on."""
+
+    def __init__(self, directory: Path) -> None:
+        fd = bpf.open_pin(str(directory / "control"))
+        self._memory = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        os.close(fd)
+        self._word = memoryview(self._memory)[CONTROL_EPOCH : CONTROL_EPOCH + 8].cast("Q")
+
+    @property
+    def is_on(self) -> bool:
+        """Is `steer` asked at all?"""
+        return self._word[0] & 1 == 1
+
+    @property
+    def was_turned_off(self) -> bool:
+        """Did somebody turn it off? (Tables that were just made say 0.)"""
+        return self._word[0] != 0 and not self.is_on
+
+    def turn(self, on: bool) -> bool:
+        """Turn it. Bytes that pass while it is off are unread: the epoch tells flows so. Returns whether it changed."""
+        if self.is_on == on:
+            return False
+        self._word[0] += 1
+        return True

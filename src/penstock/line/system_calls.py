@@ -20,7 +20,8 @@ FREE: dict[str, tuple[int, int | None]] = {
     "read": (0, 63), "write": (1, 64), "writev": (20, 66), "close": (3, 57), "lseek": (8, 62), "fcntl": (72, 25),
     "fstat": (5, 80), "newfstatat": (262, 79), "recvmsg": (47, 212), "sendmsg": (46, 211), "getsockname": (51, 204),
     "getpeername": (52, 205), "poll": (7, None), "ppoll": (271, 73),
-    # memory and locks
+    # memory and locks; flock for the rings
+    "flock": (73, 32),
     "munmap": (11, 215), "mremap": (25, 216), "brk": (12, 214), "madvise": (28, 233), "futex": (202, 98),
     "set_robust_list": (273, 99), "rseq": (334, 293),
     # time, signals, the end

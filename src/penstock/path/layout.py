@@ -52,6 +52,7 @@ UNIT_ALLOWED, UNIT_IS_HEAD = W_UNIT + 64, W_UNIT + 72
 # ---- orders: shared with the control side -----------------------------------------------------------------------------
 ORDER_STOP, ORDER_GENERATION, ORDER_SNAPSHOT, ORDER_NAMES, ORDER_TAKEN = 0, 8, 16, 24, 32
 ORDER_BYTES = 64
+STOP, HAND_ON = 1, 2  # ORDER_STOP: for good, or for another process that goes on with ring and records at once
 
 SIGHT_BYTES = 1024
 

@@ -21,11 +21,12 @@ from penstock.compile.memory import (
     u32,
     u64,
 )
-from penstock.flow.stream import POOL_NOW_MS, record_at
+from penstock.flow.stream import POOL_NOW_MS, mark_unfinished, record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.layout import (
+    HAND_ON,
     HELD,
     ORDER_GENERATION,
     ORDER_NAMES,
@@ -72,7 +73,7 @@ def read_clock(room):  # type: ignore[no-untyped-def]
 
 @shared
 def take_orders(w):  # type: ignore[no-untyped-def]
-    """Take a new snapshot if there is one; from then on the old one is not read. Returns: 1 to stop."""
+    """Take a new snapshot if there is one; from then on the old one is not read. Returns: STOP or HAND_ON to stop."""
     orders = u64(w + W_ORDERS)
     generation = acquire64(orders + ORDER_GENERATION)
     if generation != u64(orders + ORDER_TAKEN):
@@ -151,11 +152,23 @@ def sleep(w, room):  # type: ignore[no-untyped-def]
     return 1
 
 
+@shared
+def leave(w, order, room):  # type: ignore[no-untyped-def]
+    """The worker ends. What it holds is dropped and counted; to be handed on, its flows with unfinished bytes become gaps,
+    and the pulse stays fresh, so that packets wait in the ring for the next worker instead of passing unread."""
+    now_ns = read_clock(room)
+    expire_held(w, now_ns + t.STALE_NS + EXPIRE_NS)
+    if order == HAND_ON:
+        mark_unfinished(w + W_POOL)
+    release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, read_clock(room) if order == HAND_ON else 0)
+    return 0
+
+
 def serve(w):  # type: ignore[no-untyped-def]
     """Serve a ring until the orders say stop. Reads and writes the worker's block and all that it points to."""
     room = stack(16)
-    turns = 0
-    while take_orders(w) == 0:
+    turns, order = 0, take_orders(w)
+    while order == 0:
         now_ns = read_clock(room)
         put64(w + W_NOW_NS, now_ns)
         put64(w + W_POOL + POOL_NOW_MS, now_ns >> 20)
@@ -165,6 +178,6 @@ def serve(w):  # type: ignore[no-untyped-def]
             expire_held(w, now_ns)
         if drain(w, now_ns, room) == 0:
             sleep(w, room)
-        turns += 1
-    release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, 0)
+        turns, order = turns + 1, take_orders(w)
+    leave(w, order, room)
     return turns

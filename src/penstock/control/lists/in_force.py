@@ -58,7 +58,8 @@ class NamesInForce:
     def release(self) -> None:
         """Give up the name of one's own. What is mapped stays mapped."""
         if self.path != self.database:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # its directory may be another user's by now
+                self.path.unlink(missing_ok=True)
 
     def _place(self, database: Path, number: int) -> Path:
         return database.with_name(f"{database.name}.{self.label}.{number}")
