@@ -43,7 +43,7 @@ from bench.flood_scene import (
 )
 from bench.loads import LoadError
 from bench.rounds import Estimate, Figures, compare, interleave
-from penstock.demo.box import GOOD, Box, BoxError, start_box, stop_box, write_configuration
+from penstock.demo.box import GOOD, BoxError, start_box, stop_box, write_configuration
 from penstock.demo.namespaces import TopologyError
 from penstock.demo.servers import Certificate, Server, ServerError, write_certificate
 from penstock.demo.topology import OFFICE, SERVER_IPV4, Topology
@@ -170,7 +170,7 @@ def build_scene(directory: Path) -> Iterator[Scene]:
         line = places[PENSTOCK]
         prepare_services(line.topology, directory, line.site, pair)
         box = start_box(line.topology, _write_policy(directory))
-        stack.callback(_stop, line.topology, box)
+        stack.callback(stop_box, line.topology, box)
         yield Scene(places, pair, Watched(line.topology), find_processes(box.program))
 
 
@@ -281,11 +281,6 @@ def _write_policy(directory: Path) -> Path:
         log={"all_requests": False, "path": "events.json"},
         flows={"capacity": CAPACITY},
     )
-
-
-def _stop(topology: Topology, box: Box) -> None:
-    if status := stop_box(topology, box):
-        raise BoxError(f"penstock run ended with status {status}")
 
 
 if __name__ == "__main__":
