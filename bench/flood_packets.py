@@ -18,8 +18,6 @@ import numpy as np
 from tests.hellos import extension, plain_hello
 from tests.quic import crypto, hello, initial
 
-from penstock.demo.topology import SERVER_IPV4
-
 CROWD_PREFIX = "10.78.0.0/16"
 CROWD, HOSTS = "10.78.0.0", 65_534
 VICTIM_IPV4 = "198.51.100.11"
@@ -151,6 +149,3 @@ def build_hello_pieces(stations: Stations, count: int) -> list[Frames]:
 def build_segments(stations: Stations, flags: int, data: bytes, count: int) -> Frames:
     """The same segment of `count` connections."""
     return Frames(stations, socket.IPPROTO_TCP, [build_tcp(flags, data)] * count)
-
-
-assert SERVER_IPV4 != VICTIM_IPV4, "who is flooded is not whom the bystander asks"
