@@ -310,7 +310,7 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
         rights = find_protection(skb, key, 0)
         if rights & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
-        if spend(skb, rights, OPEN_COST) == 0:
+        if spend(skb, rights, OPEN_COST - 1) == 0:  # and one for going up
             return r.OVER_BUDGET
         record = make_record(skb, bucket, 0, view, key, 0, 0, OPEN, flags_of(rights), 0, now_ms)
     number = t.NO_RECORD

@@ -285,7 +285,8 @@ def attach_steer(pair: Pair, pins: Pins, programs: list[int] | None = None) -> b
     """Put `steer` in front of the cable on both sides, or behind the links that are there: then no packet meets a moment
     without one. Takes the programs, loaded now unless they were before. Returns whether it was not attached.
 
-    Egress first: who saw a SYN is to see its SYN-ACK, else the flow seems to come by in one direction only.
+    The server's side first: of a handshake that falls between both, its answer is seen, which makes the record. A SYN
+    without its answer would make the flow one of which only one direction comes by here.
     """
     was_absent = False
     programs = programs or load_steer(pair, pins)
