@@ -193,15 +193,27 @@ def test_a_place_is_taken_only_when_it_is_old(table: Table) -> None:
 
 def test_nobody_takes_the_places_of_others(table: Table) -> None:
     table.is_one_owner, table.owner = True, 7
-    half = n.CONNECTION_COUNT // 2
     taken = sum(1 for at in range(n.CONNECTION_COUNT) if table.make(number(at), (2, 2)))
-    assert taken == half, "as long as half of the places are not in use, nobody is limited"
+    assert taken == n.SCARCE_COUNT, "as long as so many places are not in use, nobody is limited"
     table.owner = 8
     assert all(table.make(number(at), (3, 3)) for at in range(n.SHARE_LIMIT))
     assert table.make(b"too-many", (3, 3)) == 0
     table.now_ms += n.LEAST_MS + 1
     table.owner = 7
     assert table.make(b"allowed!", (2, 2)), "another ten seconds, another share"
+
+
+def test_nobody_takes_the_stores_of_others(table: Table) -> None:
+    table.is_one_owner, table.owner = True, 7
+    for at in range(n.CONNECTION_COUNT):
+        if entry := table.make(number(at), (at & 63, at >> 6 & 63)):
+            assert run_take(table.c, entry) != 0
+    table.owner = 8
+    for at in range(n.SHARE_LIMIT):
+        entry = table.make(number(at), (at & 63, 64 + (at >> 6)))
+        assert run_take(table.c, entry) != 0
+    table.owner = 9
+    assert run_take(table.c, table.make(b"a-third", (70, 70))) != 0
 
 
 def test_entries_of_a_pair_lead_back(table: Table) -> None:
@@ -218,12 +230,11 @@ def test_stores_go_round_and_only_readers_keep_them(table: Table) -> None:
     table.full_store(reader)
     table.full_store(judged)
     table.set(judged, n.E_STATE, n.JUDGED)
-    assert run_crypto(table.c, reader) != 0
-    other = table.make(b"another1")
-    table.set(other, n.E_STATE, n.JUDGED)
-    for _ in range(n.STORE_COUNT - 2):
-        assert run_crypto(table.c, judged) != 0
+    for at in range(n.STORE_COUNT - 2):
+        other = table.make(number(at))
         assert run_take(table.c, other)
+        table.set(other, n.E_STATE, n.JUDGED)
+    assert run_crypto(table.c, judged) != 0
     last = table.make(b"the-last")
     assert run_take(table.c, last) != 0
     assert run_crypto(table.c, reader) != 0

@@ -27,9 +27,8 @@ from penstock.kernel.tables import FLOW_PORTS, UP_KEY, UP_OWNER
 from penstock.wire.headers import mix
 
 # The memory of one worker's connections.
-NEXT_SERIAL, HEADS, ENTRIES, STORES, NEXT_STORE, LARGES, NEXT_LARGE, NOW_MS, SECRET = 0, 8, 16, 24, 32, 40, 48, 56, 64
-SHARES = 72
-CONNECTIONS_BYTES = 80
+NEXT_SERIAL, HEADS, ENTRIES, STORES, LARGES, NEXT_LARGE, NOW_MS, SECRET, SHARES = 0, 8, 16, 24, 32, 40, 48, 56, 64
+CONNECTIONS_BYTES = 72
 
 HEAD_COUNT = 1 << 14
 CONNECTION_COUNT = 1 << 15  # per worker: 12 MB, touched only when used
@@ -39,6 +38,7 @@ RETAIN_MS = 60_000  # as long as nginx waits for the rest of a handshake
 LEAST_MS = 10_000
 SHARE_COUNT, SHARE_BYTES = 4096, 16  # lines by the owner's number; a few may share one
 SHARE_SINCE_MS, SHARE_TAKEN = 0, 8
+SCARCE_COUNT = STORE_COUNT // 2  # whoever takes all of them leaves as many stores to the others
 SHARE_LIMIT = CONNECTION_COUNT // 8
 STORE_TRIES = 64
 HELLO_MS = 10_000  # in which a hello must become whole, before its store may be another's
@@ -132,8 +132,8 @@ def _is_over_share(c, u, serial):  # type: ignore[no-untyped-def]
     if now_ms - u64(line + SHARE_SINCE_MS) > LEAST_MS:
         put64(line + SHARE_SINCE_MS, now_ms)
         put64(line + SHARE_TAKEN, 0)
-    half = u64(c + ENTRIES) + (serial + CONNECTION_COUNT // 2 & (CONNECTION_COUNT - 1)) * ENTRY_BYTES
-    is_scarce = u64(half + E_STATE) and now_ms - u64(half + E_BORN_MS) < LEAST_MS
+    before = u64(c + ENTRIES) + (serial - SCARCE_COUNT & (CONNECTION_COUNT - 1)) * ENTRY_BYTES
+    is_scarce = u64(before + E_STATE) and now_ms - u64(before + E_BORN_MS) < LEAST_MS
     if is_scarce and u64(line + SHARE_TAKEN) >= SHARE_LIMIT:
         return 1
     put64(line + SHARE_TAKEN, u64(line + SHARE_TAKEN) + 1)
@@ -203,10 +203,10 @@ def crypto_of(c, entry):  # type: ignore[no-untyped-def]
 
 @shared
 def take_crypto(c, entry):  # type: ignore[no-untyped-def]
-    """An empty store for the connection's CRYPTO bytes. Returns: 0 when all are needed. Bounds: STORE_TRIES."""
-    for _ in range(STORE_TRIES):
-        number = u64(c + NEXT_STORE)
-        put64(c + NEXT_STORE, (number + 1) & (STORE_COUNT - 1))
+    """An empty store for the connection's CRYPTO bytes: the one that goes with its place, which was lent STORE_COUNT places
+    ago, or one behind it. Returns: 0 when all that are tried are needed. Bounds: STORE_TRIES."""
+    for turn in range(STORE_TRIES):
+        number = u64(entry + E_SERIAL) + turn & (STORE_COUNT - 1)
         store = u64(c + STORES) + number * STORE_BYTES
         if _may_be_lent(c, u64(store + STORE_OWNER)):
             put64(store + STORE_OWNER, u64(entry + E_SERIAL))
