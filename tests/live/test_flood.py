@@ -31,7 +31,7 @@ from tests.live.line import BAD, Line, build_line, live
 
 pytestmark = [*live("openssl", "curl", "unbound"), pytest.mark.timeout(120)]
 
-FLOODS = ("syn", "hello", "dns", "initial", "byte")
+FLOODS = ("syn", "hello", "dns", "initial", "ids", "byte")
 RATE = 10_000
 CONNECTIONS = 60
 LARGE_HEADER = "X-Large: " + "a" * 6_000  # more than a page of a stream holds
