@@ -93,7 +93,7 @@ server:
   access-control: 0.0.0.0/0 allow
   access-control: ::0/0 allow
   max-udp-size: 4096
-  incoming-num-tcp: 1000
+  incoming-num-tcp: 250
   rrset-roundrobin: no
   local-zone: "test." nodefault
 remote-control:
