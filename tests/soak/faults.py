@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from penstock.demo.box import run_penstock
+from penstock.demo.box import run_penstock, start_box
 from tests.live.line import Line
 from tests.live.processes import find_packet_processes, is_blocked, kill, reload
 
@@ -99,6 +99,14 @@ def end_and_start(line: Line, pace: Pace, chance: random.Random) -> None:
     line.restart()
 
 
+def take_over(line: Line, pace: Pace, chance: random.Random) -> None:
+    """A second `run` takes the line over, and the first one leaves: the packets must not notice."""
+    before = line.box
+    line.box = start_box(line.topology, line.configuration, more=["--take-over"])
+    if before.program.wait(JUDGES_S):
+        raise Lost("take-over: the run before ended with an error")
+
+
 def reload_all(line: Line, pace: Pace, chance: random.Random) -> None:
     """SIGHUP: configuration and lists again."""
     reload(line)
@@ -122,6 +130,7 @@ KINDS: dict[str, tuple[bool, Callable[[Line, Pace, random.Random], None]]] = {
     "SIGSTOP of the control process": (False, stop_control),
     "SIGTERM and a start": (True, end_and_start),
     "SIGHUP": (False, reload_all),
+    "take-over": (False, take_over),
     "off and on": (True, switch),
 }
 """Kinds of faults: may traffic pass unread meanwhile, and how it is done."""

@@ -135,9 +135,8 @@ class Mix:
     def _make(self, kind: str, host: str, who: str, family: str) -> Session:
         source, server = self.plan.subscribers[who][family], self.plan.servers[family]
         listed, seed = CASINO if who == OFFICE.name else BAD, self.random.getrandbits(48)
-        return Session(
-            kind, who, source, server, listed if host == BAD else host, listed, seed, self.context, self.end_s
-        )
+        asked, ports = listed if host == BAD else host, self.ports.get(source)
+        return Session(kind, who, source, server, asked, listed, seed, self.context, self.end_s, ports)
 
     async def _idle(self, session: Session) -> None:
         await asyncio.sleep(session.chance.random() * 2)

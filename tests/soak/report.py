@@ -78,7 +78,7 @@ def _print_kinds(console: Console, soak: Soak) -> None:
 
 
 def _print_faults(console: Console, soak: Soak) -> None:
-    table = Table(title="Faults, and the longest wait for an answer near them")
+    table = Table(title="Faults, and the longest wait for an answer over TCP near them")
     delays = longest_delays(soak.outcomes, soak.troubles)
     people = list(soak.plan.subscribers)
     for name in ("fault", "times", "longest", *people):

@@ -118,10 +118,11 @@ def count_kinds(outcomes: list[Outcome], faults: list[Fault]) -> dict[str, Count
 
 
 def longest_delays(outcomes: list[Outcome], faults: list[Fault]) -> dict[tuple[str, str], float]:
-    """By what was near and whose exchange: the longest wait for an answer, in seconds, of what was allowed."""
+    """By what was near and whose exchange: the longest wait for an answer, in seconds, of what was allowed over TCP. (Stubs
+    of DNS over UDP ask again after a second, clients of QUIC by their own clocks.)"""
     found: dict[tuple[str, str], float] = {}
     for one in outcomes:
-        if one.is_listed or one.what != "ok" or one.kind == "idle":
+        if one.is_listed or one.what != "ok" or one.kind in ("idle", "quic", "dns", "dns text"):
             continue
         near = {fault.kind for fault in find_near(faults, one.begin_s, one.end_s)}
         words = near if len(near) == 1 else {"several faults"} if near else {"no fault"}
