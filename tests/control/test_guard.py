@@ -264,3 +264,16 @@ def test_a_busy_worker_writes_one_in_so_many_and_waits_for_nobody() -> None:
     guard.drain(180.0)
     guard.drain(240.0)
     assert int(head[s.SAMPLES_MASK // 8]) == 0
+
+
+def test_a_rush_thins_out_at_once() -> None:
+    """Not only with the next minute: whoever copies every request of a burst takes that time from others."""
+    shared = SharedMemory(1)
+    guard = Guard(shared)
+    guard.drain(0.0)
+    head = shared.words(0, SAMPLES_OFF, s.SAMPLES_HEAD_BYTES // 8)
+    for look in range(1, 4):
+        head[s.SAMPLES_WRITTEN // 8] += 500
+        head[s.SAMPLES_SEEN // 8] += 500
+        guard.drain(look * 0.05)
+        assert int(head[s.SAMPLES_MASK // 8]) == (1 << look) - 1

@@ -32,6 +32,7 @@ from penstock.policy.snapshot import Snapshot
 
 MINUTE_S = 60
 SEEN_LIMIT = 1 << 32  # requests between two looks
+RUSH_COUNT, MASK_LIMIT = 64, (1 << 20) - 1  # samples at one look, of which there are 20 a second; the least of them all
 NONE_WRITTEN = (1 << 62) - 1  # a mask: of so many requests one is written
 WORST_LIMIT = 3  # names of an error line; each may cost a walk through the lists
 
@@ -185,6 +186,8 @@ class Guard:
                 for sample in taken:
                     self.last_hour.add(sample)
                 self.last_hour.count(min(max(seen - self._seen[worker], len(taken)), SEEN_LIMIT))
+            if written - read > RUSH_COUNT:  # more than the last minute made expect: copying them would take from others
+                self._set_mask(min(int(head[s.SAMPLES_MASK // 8]) * 2 + 1, MASK_LIMIT))
             head[s.SAMPLES_READ // 8] = written
             self._seen[worker] = seen
 
