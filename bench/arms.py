@@ -31,7 +31,6 @@ from penstock.demo.topology import (
 PENSTOCK, BRIDGE, DIRECT, AGAIN, BEFORE = "penstock", "bridge", "direct", "bridge again", "penstock before"
 KINDS: dict[str, Kind] = {PENSTOCK: "penstock", BRIDGE: "bridge", DIRECT: "direct", AGAIN: "bridge", BEFORE: "penstock"}
 PREFIX = "penstock-bench"
-NEW_SETTINGS = ("limits", "exceptions", "guard", "line")
 BIG_BYTES = 1 << 30
 FLOWS = 1 << 20  # more than all connections of a run: what is measured is not a full table
 NGINX = """daemon off; pid {here}/nginx.pid; worker_processes 1; error_log stderr; worker_rlimit_nofile 16384;
@@ -89,7 +88,7 @@ def build_arms(directory: Path, *, names: int, before: Path | None = None) -> It
         stack.callback(stop_box, line, box)
         if before is not None:
             (directory / "before").mkdir()
-            policy = _forget_settings(_write_policy(directory / "before", names))
+            policy = _forget_settings(_write_policy(directory / "before", names), before)
             other = start_box(arms[-1].topology, policy, before=["env", f"PYTHONPATH={before / 'src'}"])
             stack.callback(stop_box, arms[-1].topology, other)
         yield arms, box
@@ -132,10 +131,11 @@ def _write_policy(directory: Path, names: int) -> Path:
     return configuration
 
 
-def _forget_settings(configuration: Path) -> Path:
-    """Leave out what another version may not know yet."""
+def _forget_settings(configuration: Path, before: Path) -> Path:
+    """Leave out what another version does not know: its example names every key that it does."""
+    known = yaml.safe_load((before / "examples" / "inline.yaml").read_text())
     settings = yaml.safe_load(configuration.read_text())
-    configuration.write_text(yaml.safe_dump({key: settings[key] for key in settings if key not in NEW_SETTINGS}))
+    configuration.write_text(yaml.safe_dump({key: settings[key] for key in settings if key in known}))
     return configuration
 
 

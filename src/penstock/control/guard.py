@@ -186,7 +186,9 @@ class Guard:
                 for sample in taken:
                     self.last_hour.add(sample)
                 self.last_hour.count(min(max(seen - self._seen[worker], len(taken)), SEEN_LIMIT))
-            if written - read > RUSH_COUNT:  # more than the last minute made expect: copying them would take from others
+            if (
+                written - read > RUSH_COUNT
+            ):  # more than the last minute made expect: copying them would take from others
                 self._set_mask(min(int(head[s.SAMPLES_MASK // 8]) * 2 + 1, MASK_LIMIT))
             head[s.SAMPLES_READ // 8] = written
             self._seen[worker] = seen
