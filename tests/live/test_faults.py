@@ -22,7 +22,7 @@ from penstock.path.memory import SharedMemory
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import Asked, Loaded, broken, find_packet_processes, is_blocked
+from tests.live.processes import Asked, Loaded, broken, find_packet_processes, is_blocked, reload
 from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
@@ -212,6 +212,15 @@ def test_a_start_sees_both_directions_at_once(line: Line, nginx: Server) -> None
     line.restart()
     assert broken(load.collect()) == []
     assert read_metrics(line).reason("up_asymmetric") == before
+
+
+def test_a_reload_does_not_wait_for_a_packet_process_that_stands_still(line: Line, nginx: Server) -> None:
+    """It is ended, and another one takes the new snapshot."""
+    (process,) = find_packet_processes(line)
+    stop(process)
+    reload(line)
+    wait_until_blocked(line, nginx)
+    assert find_packet_processes(line) != [process]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from penstock.policy.snapshot import Snapshot
 READY_S = 600.0  # the first start compiles the path
 LONG_S = 3.0  # for a start without anything to compile
 END_S = 3.0
+HEAR_S = 6.0  # a worker takes its orders once per batch
 
 log = structlog.get_logger()
 
@@ -74,8 +75,14 @@ class PacketProcess:
             socket.send_fds(self.orders, [b"snapshot"], list(snapshot.descriptors))
 
     def hear(self) -> str:
-        """Wait for what it says; empty when it died."""
-        return self.output.readline().strip()
+        """Wait for what it says; empty when it died. One that stands still for HEAR_S is ended: nobody judges meanwhile
+        anyhow, and whoever waits for it could do nothing else."""
+        readable, _, _ = select.select([self.output], [], [], HEAR_S)
+        if readable:
+            return self.output.readline().strip()
+        log.error("the packet process does not answer and is ended")
+        self.program.kill()
+        return ""
 
     def wait_for(self, word: str, is_stopped: Callable[[], bool], within_s: float = READY_S) -> bool:
         """Wait until it says that word; False when we are told to stop before. Raises PacketProcessError when it ends."""
