@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.demo.servers import Certificate, Server, write_certificate
+from tests.live.exceptions import policy_in_force
 from tests.live.line import Line, build_line
 from tests.live.servers import start_apache, start_nginx, start_node
 
@@ -37,3 +38,16 @@ def servers(line: Line) -> dict[str, Server]:
         server = start(line.topology, line.here, line.pair)
         line.servers[server.name] = server
     return line.servers
+
+
+@pytest.fixture(scope="module")
+def nginx(line: Line) -> Server:
+    return start_nginx(line.topology, line.here, line.pair)
+
+
+@pytest.fixture
+def policy(line: Line, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The policy of the test's parameter is in force for its causes."""
+    causes, found = request.param
+    with policy_in_force(line, request.module.SETTINGS, found, *causes):
+        yield found

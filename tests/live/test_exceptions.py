@@ -26,7 +26,6 @@ from tests.live.exceptions import (
     count_packets,
     find_events,
     is_active,
-    policy_in_force,
     provoked,
     start_connecting,
     wait_until_connected,
@@ -36,7 +35,6 @@ from tests.live.metrics import LISTEN, read_metrics
 from tests.live.packets import Tap
 from tests.live.processes import find_packet_processes, is_blocked, kill, wait_for_word
 from tests.live.quic import UDP_SEGMENT
-from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -73,19 +71,6 @@ def line(here: Path, pair: Certificate) -> Iterator[Line]:
     with build_line(here, pair, **SETTINGS) as found:
         addresses = [f"address add {one.ipv4}/24 dev {CLIENT_INTERFACE}" for one in (SHUT, METERED)]
         configure_links(found.topology.names["client"], addresses)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def nginx(line: Line) -> Server:
-    return start_nginx(line.topology, line.here, line.pair)
-
-
-@pytest.fixture
-def policy(line: Line, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The policy of the test's parameter is in force for its causes."""
-    causes, found = request.param
-    with policy_in_force(line, SETTINGS, found, *causes):
         yield found
 
 

@@ -14,7 +14,6 @@ from penstock.demo.topology import HOME, SERVER_IPV4
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, live
 from tests.live.processes import Loaded, broken, find_children, is_blocked, kill
-from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -26,11 +25,6 @@ STALE_S = 0.1  # after which the kernel forwards what nobody judges
 SETTLE_S = 0.15  # a retransmission of what the dead process held, and a busy machine
 LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
 RESTART_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def nginx(line: Line) -> Server:
-    return start_nginx(line.topology, line.here, line.pair)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
 from tests.live.processes import Asked, Loaded, broken, find_packet_processes, is_blocked, reload
-from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -45,11 +44,6 @@ WILD_ADDRESS = 16  # where no memory is
 def line(here: Path, pair: Certificate) -> Iterator[Line]:
     with build_line(here, pair, metrics={"listen": LISTEN}) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def nginx(line: Line) -> Server:
-    return start_nginx(line.topology, line.here, line.pair)
 
 
 def stop(process: int) -> float:

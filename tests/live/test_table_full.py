@@ -10,10 +10,9 @@ import pytest
 from penstock.demo.servers import Certificate, Server
 from penstock.demo.topology import HOME
 from tests.live.clients import Conversation, Response, ask
-from tests.live.exceptions import by_policy, policy_in_force, provoked, start_connecting, wait_until_connected
+from tests.live.exceptions import by_policy, provoked, start_connecting, wait_until_connected
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN
-from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -26,19 +25,6 @@ SETTINGS: dict[str, Any] = {"metrics": {"listen": LISTEN}, "flows": {"capacity":
 @pytest.fixture(scope="module")
 def line(here: Path, pair: Certificate) -> Iterator[Line]:
     with build_line(here, pair, **SETTINGS) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def nginx(line: Line) -> Server:
-    return start_nginx(line.topology, line.here, line.pair)
-
-
-@pytest.fixture
-def policy(line: Line, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The policy of the test's parameter is in force for its causes."""
-    causes, found = request.param
-    with policy_in_force(line, SETTINGS, found, *causes):
         yield found
 
 

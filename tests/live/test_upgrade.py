@@ -27,7 +27,6 @@ from penstock.line.pins import Pins, find_root
 from tests.live.crossing import Crossing, count_reason
 from tests.live.line import Line, live
 from tests.live.processes import is_blocked
-from tests.live.servers import start_nginx
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -39,11 +38,6 @@ LATER = "99.1"  # a version of this very source, with another layout
 END_S = 10.0
 SOURCES = Path(__file__).parents[2] / "src"
 BETWEEN = ["--ingress", INGRESS, "--egress", EGRESS]
-
-
-@pytest.fixture(scope="module")
-def nginx(line: Line) -> Server:
-    return start_nginx(line.topology, line.here, line.pair)
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from penstock.compile.memory import put32, put64, shared, shr, u32, u64
 from penstock.flow.record import sequence_difference
 from penstock.kernel import tables as t
 from penstock.kernel.primitives import cpu_number, time_ns, value_of
+from penstock.kernel.records import tag_of
 from penstock.wire.headers import RST, VIEW_HASH, VIEW_SEQ
 
-ABSENT, ASKED, ANSWERED, COMPLETE = 0, 1, 2, 3
-"""States of a handshake: none known; a SYN went by; its SYN-ACK too; the client's answer too."""
+ASKED, ANSWERED, COMPLETE = 1, 2, 3
+"""States of a handshake: a SYN went by; its SYN-ACK too; the client's answer too."""
 
 NOT_ASKED = -1
 MICROSECOND_SHIFT = 10  # nanoseconds to (about) microseconds
@@ -54,16 +55,10 @@ def _handshake_line(skb, view):  # type: ignore[no-untyped-def]
 
 
 @shared
-def _handshake_tag(view):  # type: ignore[no-untyped-def]
-    """What a line says of whom it speaks."""
-    return shr(u64(view + VIEW_HASH), 32) | 1
-
-
-@shared
 def find_first_byte(skb, view):  # type: ignore[no-untyped-def]
     """The client's first sequence number, of a flow whose SYN went by and whose SYN-ACK did not; NOT_ASKED otherwise."""
     line = _handshake_line(skb, view)
-    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
+    if u32(line + t.HANDSHAKE_TAG) != tag_of(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
         return NOT_ASKED
     return u32(line + t.HANDSHAKE_NEXT)
 
@@ -71,7 +66,7 @@ def find_first_byte(skb, view):  # type: ignore[no-untyped-def]
 @shared
 def note_syn(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The client's SYN. One that is repeated keeps the time of the first: that is what the client feels."""
-    line, tag = _handshake_line(skb, view), _handshake_tag(view)
+    line, tag = _handshake_line(skb, view), tag_of(view)
     put32(line + t.HANDSHAKE_NEXT, u64(view + VIEW_SEQ) + 1)
     if u32(line + t.HANDSHAKE_TAG) == tag and u32(line + t.HANDSHAKE_STATE) == ASKED:
         return 0
@@ -85,7 +80,7 @@ def note_syn(skb, view, is_protected):  # type: ignore[no-untyped-def]
 def note_syn_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The server's SYN-ACK."""
     line = _handshake_line(skb, view)
-    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
+    if u32(line + t.HANDSHAKE_TAG) != tag_of(view) or u32(line + t.HANDSHAKE_STATE) != ASKED:
         return 0
     now_ns = time_ns(skb)
     put32(line + t.HANDSHAKE_STATE, ANSWERED)
@@ -98,7 +93,7 @@ def note_syn_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
 def note_first_ack(skb, view, is_protected):  # type: ignore[no-untyped-def]
     """The client's first packet behind the SYN-ACK."""
     line = _handshake_line(skb, view)
-    if u32(line + t.HANDSHAKE_TAG) != _handshake_tag(view) or u32(line + t.HANDSHAKE_STATE) != ANSWERED:
+    if u32(line + t.HANDSHAKE_TAG) != tag_of(view) or u32(line + t.HANDSHAKE_STATE) != ANSWERED:
         return 0
     put32(line + t.HANDSHAKE_STATE, COMPLETE)
     place = health_line(skb, is_protected)
