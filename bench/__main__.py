@@ -1,6 +1,7 @@
 """`python -m bench`: Penstock beside a plain bridge and a direct cable, in a few minutes.
 
-    python -m bench [--quick] [--blocks N] [--names N] [--only http,tls,bulk,pace] [--results DIR] [--before DIR]
+    python -m bench [--quick] [--blocks N] [--births N] [--names N] [--only http,tls,bulk,pace] [--results DIR]
+                    [--before DIR]
 
 Needs root, Linux 6.6, nginx, ab, wrk, curl and ethtool (scripts/packages.sh has them). Veth pairs on one machine: the
 ratios travel, the absolute figures do not.
@@ -22,7 +23,7 @@ from rich.progress import Progress
 from bench.arms import BRIDGE, Arm, build_arms, describe_machine, read_offloads
 from bench.loads import LoadError, Work, measure_bulk, measure_http, measure_pace, measure_tls
 from bench.report import Results, print_table, print_times, write_files
-from bench.rounds import interleave
+from bench.rounds import interleave, pool
 from bench.verdict import VerdictClock, VerdictTime
 from penstock.demo.box import BoxError, run_penstock
 from penstock.demo.namespaces import TopologyError
@@ -40,6 +41,7 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     words.add_argument("--quick", action="store_true", help="less work and 2 blocks: under a minute")
     words.add_argument("--blocks", type=int, help="interleaved blocks of each load (default 6, quick 2)")
+    words.add_argument("--births", type=int, default=1, help="how often all is built anew; a figure is then a birth's")
     words.add_argument("--names", type=int, default=100_000, help="names on the blocked lists (default 100,000)")
     words.add_argument("--only", default=",".join(LOADS), help="which loads, by comma (default all)")
     words.add_argument("--results", type=Path, default=Path("results"), help="where the files go (default results)")
@@ -50,12 +52,14 @@ def main() -> int:
     blocks = given.blocks or (2 if given.quick else 6)
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
-            results, times, context = _measure(console, Path(directory), given, loads, blocks)
+            births = [_measure(console, Path(directory) / f"birth-{n}", given, loads, blocks) for n in range(given.births)]
     except (TopologyError, ServerError, BoxError, LoadError) as error:
         console.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
+    _, times, context = births[-1]
+    results = births[0][0] if given.births == 1 else pool([results for results, _, _ in births])
     print_table(console, results)
     print_times(console, times)
     for path in write_files(given.results, results, times, context):
@@ -67,7 +71,9 @@ def _measure(
     console: Console, directory: Path, given: argparse.Namespace, loads: list[str], blocks: int
 ) -> tuple[Results, dict[str, VerdictTime], dict[str, object]]:
     work = QUICK if given.quick else WHOLE
-    directory.chmod(0o755)  # nginx's worker is another user
+    directory.mkdir()
+    for path in (directory, directory.parent):
+        path.chmod(0o755)  # nginx's worker is another user
     with ExitStack() as stack:
         with console.status("Starting four topologies, their servers and Penstock"):
             arms, _ = stack.enter_context(build_arms(directory, names=given.names, before=given.before))
@@ -80,6 +86,7 @@ def _measure(
         "machine": describe_machine(),
         "offloads": offloads,
         "blocks": blocks,
+        "births": given.births,
         "work": asdict(work),
         "names": given.names,
         "status": status.splitlines(),

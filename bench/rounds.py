@@ -49,6 +49,19 @@ def interleave(
     return figures
 
 
+def pool(births: Sequence[dict[str, dict[str, Figures]]]) -> dict[str, dict[str, Figures]]:
+    """One figure an arm for each birth, the mean of its blocks. Two boxes of the same sources differ by where memory
+    and interrupts happened to land, for as long as they live: more blocks of the same boxes cannot tell that apart."""
+    pooled: dict[str, dict[str, Figures]] = {}
+    for results in births:
+        for load, quantities in results.items():
+            for quantity, figures in quantities.items():
+                for arm, values in figures.items():
+                    known = pooled.setdefault(load, {}).setdefault(quantity, {}).setdefault(arm, [])
+                    known.append(statistics.fmean(values))
+    return pooled
+
+
 def compare(figures: Figures, arm: str, base: str) -> Estimate:
     """The ratio arm / base."""
     return estimate([a / b for a, b in zip(figures[arm], figures[base], strict=True) if b])

@@ -5,7 +5,7 @@ the handshake. Both fall back to plain TCP when their option does not arrive, so
 are overwritten with NOPs. The options are copied into a scratch line of this CPU: offsets into it are easy to prove.
 """
 
-from penstock.compile.memory import be32, put8, shared, u8
+from penstock.compile.memory import be32, put8, shared, stack, u8
 from penstock.kernel.primitives import (
     checksum_difference,
     cpu_number,
@@ -21,6 +21,7 @@ OPTION_EXPERIMENT = 254  # RFC 6994: Fast Open was deployed under it, with the m
 OPTIONS_BYTES = 40
 TCP_HEADER_BYTES, TCP_CHECKSUM = 20, 16
 SCRATCH_BYTES, SCRATCH_COPY = 128, 64
+USUAL_TIMESTAMPS, USUAL_BYTES, USUAL_ECHO = 0x0101080A, 12, 8  # two NOPs and the option: RFC 7323 appendix A
 
 
 @shared
@@ -101,3 +102,12 @@ def read_handshake_options(skb, l4, payload):  # type: ignore[no-untyped-def]
                 if kind == OPTION_MD5:
                     result |= 2
     return result
+
+
+@shared
+def read_echo(skb, l4, payload):  # type: ignore[no-untyped-def]
+    """The TSecr of a segment whose options begin as RFC 7323 appendix A wants them; 0 for any other."""
+    place = stack(16)
+    if payload - l4 < TCP_HEADER_BYTES + USUAL_BYTES or load_bytes(skb, l4 + TCP_HEADER_BYTES, place, USUAL_BYTES):
+        return 0
+    return be32(place + USUAL_ECHO) if be32(place) == USUAL_TIMESTAMPS else 0

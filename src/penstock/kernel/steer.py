@@ -38,7 +38,7 @@ from penstock.kernel.health import (
     note_syn,
     note_syn_ack,
 )
-from penstock.kernel.options import neutralise_options, read_handshake_options
+from penstock.kernel.options import neutralise_options, read_echo, read_handshake_options
 from penstock.kernel.primitives import (
     coarse_time_ns,
     constant,
@@ -230,6 +230,15 @@ def steer_client(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
 
 
 @shared
+def note_echo(skb, view, record):  # type: ignore[no-untyped-def]
+    """The server echoes the last timestamp that it took (RFC 7323 4.3): what is older than that, it discards."""
+    echo = read_echo(skb, u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD))
+    if echo and sequence_difference(echo, u32(record + t.FLOW_TSVAL)) > 0:
+        put32(record + t.FLOW_TSVAL, echo)
+    return 0
+
+
+@shared
 def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-untyped-def]
     """A segment from the internet's side that is no handshake: it moves A and server_next, and passes unless refused."""
     if record == 0:
@@ -259,7 +268,10 @@ def steer_server(skb, view, key, bucket, record, now_ms):  # type: ignore[no-unt
     if flags & h.RST == 0 and sequence_difference(end, u32(record + t.FLOW_SERVER_NEXT)) > 0:
         put32(record + t.FLOW_SERVER_NEXT, end)
     is_gap = u32(record + t.FLOW_EPOCH) != u64(value_of(skb, t.control) + t.CONTROL_EPOCH)
-    if state_of(u64(record + t.FLOW_WORD)) == REFUSED and not is_gap:
+    state = state_of(u64(record + t.FLOW_WORD))
+    if state == OPEN and u32(record + t.FLOW_FLAGS) & t.HAS_TIMESTAMPS and not is_gap:
+        note_echo(skb, view, record)
+    if state == REFUSED and not is_gap:
         number = number_of(view, bucket, record, constant(skb, t.bucket_mask))
         return send_up(skb, view, key, record, number, rights_of(record), r.UP_REFUSED)
     if size and u32(record + t.FLOW_WATCH) and seq == u32(record + t.FLOW_MARK):
