@@ -234,6 +234,15 @@ class Configuration(Model):
         return [subscriber.packets_per_s or self.limits.packets_per_s for subscriber in self.subscribers]
 
     @property
+    def port_bits(self) -> bytes:
+        """The ports that are judged, a bit each."""
+        bits = bytearray(8192)
+        for first, last in self.ports:
+            for port in range(first, last + 1):
+                bits[port >> 3] |= 1 << (port & 7)
+        return bytes(bits)
+
+    @property
     def category_names(self) -> list[str]:
         """Every category, those of services first, in the order of the file."""
         of_services = [category for service in self.services.values() for category in service.categories]
