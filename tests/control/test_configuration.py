@@ -274,7 +274,7 @@ def test_the_example_judges_as_promised(tmp_path: Path) -> None:
 
 def test_the_example_names_every_key() -> None:
     text = (EXAMPLES / "inline.yaml").read_text()
-    models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.configuration")]
+    models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.fields")]
     keys = {key for base in models for model in base.__subclasses__() for key in model.model_fields}
     assert "redirect_url" in keys
     assert {key for key in keys if f"{key}:" not in text} == set()

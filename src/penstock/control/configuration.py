@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     Strict,
@@ -20,6 +18,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from penstock.control.fields import Count, File, Label, Model, Switch, check_power_of_two, make_absolute
 from penstock.control.marks import MarkedError, read_document
 from penstock.control.problems import (
     ConfigurationError,
@@ -30,12 +29,12 @@ from penstock.control.problems import (
     suggest_name,
     translate_error,
 )
+from penstock.control.subscribers.settings import Radius, Scope, check_radius, check_scopes
 from penstock.control.values import (
     Address,
     Network,
     parse_address,
     parse_category,
-    parse_label,
     parse_listen,
     parse_ports,
     parse_prefix,
@@ -48,21 +47,12 @@ __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
 DATABASE = Path("/var/lib/penstock/names.db")
 SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
+SCOPE_LIMIT = 4096
 PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
 
 
-def _make_absolute(value: Path, information: ValidationInfo) -> Path:
-    return (information.context or {}).get("directory", Path()) / value
-
-
 def _make_output(value: str, information: ValidationInfo) -> str:
-    return value if value == "-" else str(_make_absolute(Path(value), information))
-
-
-def _check_power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError("expected a power of two")
-    return value
+    return value if value == "-" else str(make_absolute(Path(value), information))
 
 
 def _read_off(value: Any) -> Any:
@@ -71,20 +61,10 @@ def _read_off(value: Any) -> Any:
 
 
 Category = Annotated[str, PlainValidator(parse_category)]
-Label = Annotated[str, PlainValidator(parse_label)]
 Url = Annotated[str, PlainValidator(parse_url)]
 Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
-File = Annotated[Path, AfterValidator(_make_absolute)]
-Count = Annotated[int, Strict()]
-Switch = Annotated[bool, Strict()]
 Action = Literal["block", "redirect", "empty", "report"]
 Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
-
-
-class Model(BaseModel):
-    """A part of the configuration: immutable, and no key is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Service(Model):
@@ -203,7 +183,7 @@ class Line(Model):
 class Flows(Model):
     """The flow table."""
 
-    capacity: Annotated[Count, Field(ge=1024, le=2**24), AfterValidator(_check_power_of_two)] = 262_144
+    capacity: Annotated[Count, Field(ge=1024, le=2**24), AfterValidator(check_power_of_two)] = 262_144
 
 
 class Configuration(Model):
@@ -213,6 +193,8 @@ class Configuration(Model):
     lists: tuple[ListSource, ...] = ()
     profiles: dict[Label, Profile] = {}
     subscribers: tuple[Subscriber, ...] = ()
+    scopes: Annotated[dict[Label, Scope], Field(max_length=SCOPE_LIMIT)] = {}
+    radius: Radius = Radius()
     report_only: Switch = False
     ports: Ports = Field(default="all", validate_default=True)
     quic: Quic = Quic()
@@ -226,7 +208,7 @@ class Configuration(Model):
     metrics: Metrics = Metrics()
     line: Line = Line()
     flows: Flows = Flows()
-    workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
+    workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(check_power_of_two)] = 1
 
     @property
     def budgets(self) -> list[int | None]:
@@ -273,6 +255,8 @@ def _find_contradictions(configuration: Configuration) -> Iterator[tuple[Locatio
     yield from _check_choices(configuration)
     yield from _check_prefixes(configuration)
     yield from _check_dns(configuration)
+    yield from check_scopes(configuration.scopes)
+    yield from check_radius(configuration.radius)
 
 
 def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
