@@ -30,6 +30,7 @@ from penstock.control.problems import (
     translate_error,
 )
 from penstock.control.subscribers.settings import Radius, Scope, check_radius, check_scopes
+from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.values import (
     Address,
     Network,
@@ -94,10 +95,10 @@ class Profile(Model):
 
 
 class Subscriber(Model):
-    """A person or line that pays, known by address."""
+    """A person or line that pays, known by address; without prefixes other sources know where he is."""
 
     id: Label
-    prefixes: Annotated[tuple[Annotated[Network, PlainValidator(parse_prefix)], ...], Field(min_length=1)]
+    prefixes: tuple[Annotated[Network, PlainValidator(parse_prefix)], ...] = ()
     profile: Label
     fail: Literal["open", "closed"] = "open"
     scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
@@ -193,6 +194,8 @@ class Configuration(Model):
     lists: tuple[ListSource, ...] = ()
     profiles: dict[Label, Profile] = {}
     subscribers: tuple[Subscriber, ...] = ()
+    # pydantic's models have an attribute `register`
+    subscriber_register: RegisterSettings = Field(default=RegisterSettings(), alias="register")
     scopes: Annotated[dict[Label, Scope], Field(max_length=SCOPE_LIMIT)] = {}
     radius: Radius = Radius()
     report_only: Switch = False
@@ -300,6 +303,12 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
             if service not in configuration.services:
                 known = suggest_name(service, configuration.services)
                 yield ("profiles", name, "services", number), f"expected one of `services`: {known}"
+    default = configuration.subscriber_register.default_profile
+    if default is not None and default not in configuration.profiles:
+        known = suggest_name(default, configuration.profiles)
+        yield ("register", "default_profile"), f"expected one of `profiles`, or null: {known}"
+    if len(configuration.subscribers) > configuration.subscriber_register.capacity - NUMBERS_KEPT:
+        yield ("register", "capacity"), f"expected more than the {len(configuration.subscribers):,} of `subscribers`"
     owners: dict[str, int] = {}
     for number, subscriber in enumerate(configuration.subscribers):
         if subscriber.profile not in configuration.profiles:
