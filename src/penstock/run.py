@@ -38,7 +38,7 @@ from penstock.control.succession import Succession
 from penstock.control.systemd import notify_systemd
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
-from penstock.line.handover import Caller, Door
+from penstock.line.handover import Caller, Door, find_door
 from penstock.line.inline import (
     SIDES,
     Control,
@@ -190,7 +190,7 @@ class Run:
         for directory in self.pins.others():
             self.pins.remove_tables(directory)
         assert self.seat.lock is not None
-        self.succession = Succession(Door(self.pins), self.seat.lock, self)
+        self.succession = Succession(Door(find_door(self.pins)), self.seat.lock, self)
         return True
 
     def _finish_take_over(self, predecessor: Caller, shares: bool) -> None:
