@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,10 +38,12 @@ from penstock.control.packet_process import READY_S, PacketProcess, PacketProces
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.seat import Seat
 from penstock.control.snapshot import seal_snapshot
+from penstock.control.subscribers.fixed import FixedOwners, find_moves
 from penstock.control.succession import Succession
 from penstock.control.systemd import notify_systemd
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
+from penstock.line.directory import Directory
 from penstock.line.handover import Caller, Door
 from penstock.line.inline import (
     SIDES,
@@ -53,8 +56,7 @@ from penstock.line.inline import (
     open_tables,
     raise_cable,
 )
-from penstock.line.pins import Pins, find_root
-from penstock.line.protection import pack_rights, set_budgets, set_protection
+from penstock.line.pins import Pins, Size, find_root
 from penstock.line.wires import Wires
 from penstock.path.layout import ALL_REQUESTS
 from penstock.path.memory import SharedMemory
@@ -113,6 +115,7 @@ class Run:
         self.reader = EventReader(self.shared)
         self.guard = Guard(self.shared)
         self.guard.follow(self.configuration)
+        self.owners = FixedOwners(self.configuration)
         self.generation = 0
         self.is_new = False
         self.stops = self.reloads = self.renews = False
@@ -147,7 +150,8 @@ class Run:
         if not self.configuration.database.exists():
             build_names(self.configuration)
         self.names = self._hold_names()
-        self.is_new = open_tables(self.pins, self.configuration.flows.capacity, self.workers)
+        self.size = Size(self.configuration.flows.capacity, self.workers)
+        self.is_new = open_tables(self.pins, self.size)
         self.process = self._start_process()  # it imports and maps while the snapshot is made
         self.targets = find_targets(self.configuration)
         self.snapshot = self._build_snapshot(self.configuration, self.names.path)
@@ -158,7 +162,9 @@ class Run:
         self.path_counters = bpf.map_memory(tables.path_counters)
         self.times = bpf.map_memory(tables.verdict_times)
         self.health = bpf.map_memory(tables.health)
-        self.budgets = bpf.map_memory(tables.budgets)
+        self.directory = Directory(
+            self.control.memory, bpf.map_memory(tables.addresses), bpf.map_memory(tables.subscribers)
+        )
         predecessor = self.seat.predecessor
         if predecessor is None or self.is_new:
             self._set_line()
@@ -240,20 +246,14 @@ class Run:
         """Tell the kernel what it needs of configuration and snapshot."""
         self.control.set_ports(port_bits(self.configuration.ports))
         self.control.set_exceptions(pack_policies(self.configuration))
-        set_budgets(self.budgets, self.configuration.budgets)
-        set_protection(self.control, self._prefixes())
-
-    def _prefixes(self) -> Iterator[tuple[int, bytes, int, int]]:
-        for scope, address, bits, subscriber in self.snapshot.owned_prefixes():
-            is_protected, fails_closed = self.snapshot.is_protected(subscriber), self.snapshot.fails_closed(subscriber)
-            yield scope, address, bits, pack_rights(is_protected, fails_closed, subscriber)
+        self.owners.fill(self.directory)
 
     def _start_process(self) -> PacketProcess:
         standing = {
             "ingress": self.pair.ingress,
             "egress": self.pair.egress,
             "root": str(self.pins.directory.parent),
-            "capacity": self.configuration.flows.capacity,
+            "size": asdict(self.size),
             "workers": self.workers,
             "shared_fd": self.shared.fd,
             "wire_fds": self.wires.fds,
@@ -293,7 +293,7 @@ class Run:
         self.guard.drain(time.monotonic())
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
-            fields = decode_foreign(raw, self.snapshot, offset_ns)
+            fields = decode_foreign(raw, self.snapshot, self.owners, offset_ns)
             if fields is None:
                 self.events.lost += 1
             else:
@@ -382,6 +382,7 @@ class Run:
         if changed:
             log.warning("these settings change at the next start only", settings=changed)
         self.configuration = configuration.model_copy(update=fixed)
+        self.owners = FixedOwners(self.configuration)
         self.line_watch.settings = configuration.line
         self.guard.follow(configuration)
         self._take_snapshot(snapshot)
@@ -398,7 +399,8 @@ class Run:
         """Raise GuardError, and give the snapshot up, when it would refuse too much."""
         self.guard.drain(time.monotonic())
         try:
-            self.guard.check(self.snapshot, snapshot, configuration)
+            moves = find_moves(self.directory.lines, FixedOwners(configuration).lines())
+            self.guard.check(self.snapshot, snapshot, configuration, moves)
         except GuardError:
             snapshot.close()
             raise
