@@ -27,6 +27,7 @@ from penstock.compile.native import Kernel, kernel
 from penstock.control.configuration import load_configuration
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.policy.actions import REPORT
 from penstock.policy.judge import OUT_BYTES, judge
 from penstock.policy.snapshot import Snapshot
@@ -111,7 +112,7 @@ class Queries:
         self.args = {"read": read, "judge": judging, "answer": (*judging, int(self.plan.ctypes.data), out)}
 
 
-def build_world(directory: Path, count: int, chance: random.Random) -> tuple[Snapshot, list[str]]:
+def build_world(directory: Path, count: int, chance: random.Random) -> tuple[Snapshot, FixedOwners, list[str]]:
     """A snapshot whose one list has `count` names, and those names."""
     names = sorted({build_name(chance) for _ in range(count)})
     (directory / "names.txt").write_text("".join(f"{name}\n" for name in names))
@@ -119,7 +120,8 @@ def build_world(directory: Path, count: int, chance: random.Random) -> tuple[Sna
     path.write_text(yaml.safe_dump(SETTINGS))
     configuration = load_configuration(path)
     build_names(configuration)
-    return Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory)), names
+    snapshot = Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory))
+    return snapshot, FixedOwners(configuration), names
 
 
 def measure(run: Kernel, args: tuple[int, ...], count: int, expected: int) -> float:
@@ -156,7 +158,7 @@ def measure_core(options: argparse.Namespace, chance: random.Random) -> None:
     """What needs no network: the parts, and the whole of the path."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as directory:
-        snapshot, listed = build_world(Path(directory), options.names, chance)
+        snapshot, owners, listed = build_world(Path(directory), options.names, chance)
         blocked = [chance.choice(("", "www.", "a.b.")) + name for name in chance.sample(listed, options.queries)]
         allowed = [f"{build_name(chance)}.allowed" for _ in range(options.queries)]
         queries = {
@@ -166,7 +168,7 @@ def measure_core(options: argparse.Namespace, chance: random.Random) -> None:
         if "parts" in options.only:
             measure_parts(snapshot, queries, options.rounds)
         if "step" in options.only:
-            measure_steps(snapshot, queries, options.rounds, describe_load)
+            measure_steps(snapshot, owners, queries, options.rounds, describe_load)
         snapshot.close()
 
 

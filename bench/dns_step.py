@@ -19,6 +19,7 @@ from tests.vocabulary import TO_SERVER, Flow
 from penstock.compile.memory import put32, put64, shared, u64
 from penstock.compile.native import kernel
 from penstock.control.events import EventReader
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import primitives as p
 from penstock.kernel import reasons as r
@@ -72,11 +73,10 @@ def walk_all(w, places, count, capture, expected, context, ring):  # type: ignor
 class Worker:
     """A path in memory, and the frames and ring records of each kind."""
 
-    def __init__(self, snapshot: Snapshot, queries: dict[str, list[bytes]]) -> None:
+    def __init__(self, snapshot: Snapshot, owners: FixedOwners, queries: dict[str, list[bytes]]) -> None:
         self.path = NativePath(FLOWS)
         self.path.set_snapshot(snapshot.address, snapshot.names_address)
-        prefixes = [(scope, address, bits) for scope, address, bits, _ in snapshot.owned_prefixes()]
-        self.path.set_protection([(*prefix, t.SUBSCRIBER_PROTECTED) for prefix in prefixes])
+        owners.fill(self.path.directory)
         self.path.set_pulse(START_NS)
         self.path.worker.set(layout.W_NOW_NS, START_NS)
         self.path.worker.set(layout.W_POOL + POOL_NOW_MS, START_NS >> MS_SHIFT)
@@ -127,10 +127,12 @@ def build_frame(chance: random.Random, query: bytes) -> bytes:
     return datagram(flow, query)
 
 
-def measure_steps(snapshot: Snapshot, queries: dict[str, list[bytes]], rounds: int, load: Callable[[], str]) -> None:
+def measure_steps(
+    snapshot: Snapshot, owners: FixedOwners, queries: dict[str, list[bytes]], rounds: int, load: Callable[[], str]
+) -> None:
     """Print queries a second."""
     found = {kind: some[:MOST_QUERIES] for kind, some in queries.items()}
-    worker = Worker(snapshot, found)
+    worker = Worker(snapshot, owners, found)
     times: dict[tuple[str, str], list[float]] = {(kind, part): [] for kind in found for part in PARTS}
     for number in range(rounds + 1):
         for kind, part in times:

@@ -17,7 +17,7 @@ from penstock.kernel import bpf
 from penstock.kernel import tables as t
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.steer import steer
-from penstock.line.protection import prefix_key, prefix_line
+from penstock.line.directory import Directory, make_places, pack_place
 
 REPEAT = 100_000
 REDIRECT = 7  # TCX_REDIRECT
@@ -45,11 +45,10 @@ def write_datagram(source: int, target: int, ports: int, payload: bytes) -> byte
 
 def protect(control: mmap, address: int) -> None:
     """Make one address a protected subscriber's: over UDP only such a one has a record."""
+    directory = Directory(control, bpf.map_memory(t.addresses), bpf.map_memory(t.subscribers))
+    directory.set_line(1, None, True)
     mapped = bytes(10) + b"\xff\xff" + address.to_bytes(4, "big")
-    flags = struct.pack("<Q", t.SUBSCRIBER_PROTECTED)
-    bpf.update_element(t.subscribers.fd, prefix_key(0, mapped, 128), flags)
-    control[t.CONTROL_LENGTHS : t.CONTROL_LENGTHS + t.PREFIX_BYTES] = prefix_line(128)
-    control[t.CONTROL_PREFIXES : t.CONTROL_PREFIXES + 8] = struct.pack("<Q", 1)
+    directory.put(make_places([pack_place(0, mapped, 128)]), [1])
 
 
 def load() -> tuple[int, int, int]:
@@ -63,8 +62,8 @@ def load() -> tuple[int, int, int]:
         t.counters,
         t.path_counters,
         t.scratch,
+        t.addresses,
         t.subscribers,
-        t.budgets,
         t.handshakes,
         t.health,
     ):
@@ -74,8 +73,10 @@ def load() -> tuple[int, int, int]:
     control = bpf.map_memory(t.control)
     control[:8] = struct.pack("<Q", 1)
     control[t.CONTROL_PORTS : t.CONTROL_PORTS + 8192] = b"\xff" * 8192
+    control[t.CONTROL_HASH_KEY : t.CONTROL_HASH_KEY + 8] = struct.pack("<Q", KEY)
     protect(control, ASKED)
     constants = {"bucket_mask": t.flows.entries - 1, "ring_mask": 0, "peer_ifindex": 1, "hash_key": KEY}
+    constants |= {"address_mask": t.addresses.entries - 1, "subscriber_mask": t.subscribers.entries - 1}
     program = build(steer)
     sides = [bpf.load_program(program, {**constants, "from_client": side}) for side in (1, 0)]
     return sides[0], sides[1], bpf.load_instructions("bare", cable_instructions(1))

@@ -40,6 +40,7 @@ from penstock.control.configuration import load_configuration
 from penstock.control.events import EventReader
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.demo.box import BLOCKED, GOOD, run_penstock
 from penstock.demo.servers import write_certificate
 from penstock.flow.connection import CONNECTION_COUNT, RETAIN_MS
@@ -79,7 +80,7 @@ def step_all(w, records, count, capture, first, last):  # type: ignore[no-untype
     return done
 
 
-def build_policy(directory: Path, count: int) -> Snapshot:
+def build_policy(directory: Path, count: int) -> tuple[Snapshot, FixedOwners]:
     """A snapshot whose one list has `count` names and `bad.test`."""
     names = "".join(f"name-{number}.example.net\n" for number in range(count))
     (directory / "names.txt").write_text(f"bad.test\n{names}")
@@ -87,7 +88,8 @@ def build_policy(directory: Path, count: int) -> Snapshot:
     path.write_text(yaml.safe_dump(SETTINGS))
     configuration = load_configuration(path)
     build_names(configuration)
-    return Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory))
+    snapshot = Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory))
+    return snapshot, FixedOwners(configuration)
 
 
 def build_initials(chance: random.Random, kind: str, count: int) -> Iterator[bytes]:
@@ -106,11 +108,10 @@ def build_initials(chance: random.Random, kind: str, count: int) -> Iterator[byt
 class Worker:
     """A path in memory, and the ring records of each kind."""
 
-    def __init__(self, snapshot: Snapshot, count: int) -> None:
+    def __init__(self, snapshot: Snapshot, owners: FixedOwners, count: int) -> None:
         self.path = NativePath(4 * CONNECTION_COUNT)
         self.path.set_snapshot(snapshot.address, snapshot.names_address)
-        prefixes = [(scope, address, bits) for scope, address, bits, _ in snapshot.owned_prefixes()]
-        self.path.set_protection([(*prefix, t.SUBSCRIBER_PROTECTED) for prefix in prefixes])
+        owners.fill(self.path.directory)
         self.events = EventReader(self.path.shared)
         self.count, self.now_ns, self.run = count, START_NS, kernel(step_all)
         self.path.set_pulse(START_NS)
@@ -150,8 +151,8 @@ class Worker:
 def serve(count: int, names: int) -> None:
     """A child: a kind a line in, nanoseconds a line out."""
     with tempfile.TemporaryDirectory() as directory:
-        snapshot = build_policy(Path(directory), names)
-        worker = Worker(snapshot, count)
+        snapshot, owners = build_policy(Path(directory), names)
+        worker = Worker(snapshot, owners, count)
         for _ in range(-(-CONNECTION_COUNT // count)):  # until all of its memory was used once
             for kind in KINDS:
                 worker.measure(kind)

@@ -20,6 +20,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.events import QTYPES
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel.reasons import PATH_FIRST, REASONS
 from penstock.line.pcap import read_frames, to_ethernet
 from penstock.policy.snapshot import Snapshot
@@ -164,7 +165,11 @@ def snapshot() -> Iterator[Snapshot]:
 def replay_queries(snapshot: Snapshot, capture: str) -> Counter[tuple[str, str]]:
     """The names and types of the queries that the path read; its ledger closes."""
     assert CORPUS is not None
-    replay, asked, count = Replay(snapshot, verify_checksums=False), Counter[tuple[str, str]](), 0
+    replay, asked, count = (
+        Replay(snapshot, FixedOwners(Configuration()), verify_checksums=False),
+        Counter[tuple[str, str]](),
+        0,
+    )
     for frame in read_frames(CORPUS / capture):
         count += 1
         asked.update((event["host"] or "", event["qtype"]) for event in replay.take(frame) if "qtype" in event)

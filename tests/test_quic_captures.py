@@ -16,6 +16,7 @@ from scapy.layers.l2 import Ether
 from penstock.control.configuration import Configuration
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel.reasons import PATH_FIRST, REASONS
 from penstock.line.pcap import read_frames, to_ethernet
 from penstock.policy.snapshot import Snapshot
@@ -74,7 +75,7 @@ def test_the_page_has_every_capture() -> None:
 @CAPTURES
 def test_replay_finds_the_names_of_the_page(snapshot: Snapshot, capture: str) -> None:
     assert CORPUS is not None
-    replay, names, count = Replay(snapshot, verify_checksums=False), set(), 0
+    replay, names, count = Replay(snapshot, FixedOwners(Configuration()), verify_checksums=False), set(), 0
     for frame in read_frames(CORPUS / capture):
         count += 1
         for event in replay.take(frame):

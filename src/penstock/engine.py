@@ -36,7 +36,7 @@ from penstock.errors import PenstockError
 from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel import bpf, tables
 from penstock.line.inline import RingMemory
-from penstock.line.pins import Pins
+from penstock.line.pins import Pins, Size
 from penstock.line.privileges import give_up_everything
 from penstock.line.system_calls import confine_process
 from penstock.path import layout
@@ -52,6 +52,7 @@ MAPPED = (
     tables.path_counters,
     tables.verdict_times,
 )
+READ = (tables.addresses, tables.subscribers)  # who reads hostile packets writes nothing of these
 STOP_S = 1.0  # for a worker to end its turn
 DRAIN_S, DRAINED_S = 0.02, 1.0  # behind the last packet that went up; for rings to become empty
 TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
@@ -89,15 +90,16 @@ class Engine:
     def __init__(self, standing: dict[str, Any]) -> None:
         self.shared = SharedMemory(standing["workers"], standing["shared_fd"])
         self.pins = Pins(standing["ingress"], standing["egress"], Path(standing["root"]))
-        self.pins.choose(standing["capacity"], standing["workers"])
-        tables.flows.entries = standing["capacity"] // tables.WAYS
+        size = Size(**standing["size"])
+        size.declare()
+        self.pins.choose(size)
         self.maps = {}
-        for table in MAPPED:
+        for table in (*MAPPED, *READ):
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise SystemExit(f"the table {table.name} is not pinned at {self.pins.tables}")
             table.fd = fd
-            self.maps[table.name] = np.frombuffer(bpf.map_memory(table), np.uint8)
+            self.maps[table.name] = np.frombuffer(bpf.map_memory(table, table in READ), np.uint8)
         self.options = standing["options"]
         self.snapshot: Snapshot | None = None
         self.bindings = np.zeros(BINDINGS_BYTES, np.uint8)  # what one worker learns of a client, all know
@@ -133,6 +135,7 @@ class Engine:
         memory.set(layout.W_CLIENT_FD, self.wire_fds[0])
         memory.set(layout.W_SERVER_FD, self.wire_fds[1])
         memory.set(layout.W_BUCKET_MASK, tables.flows.entries - 1)
+        memory.set_directory(self.maps["addresses"], self.maps["subscribers"])
         # A repeated answer shows the reference number of its first event, whoever sends it.
         key = int(self.maps["control"][tables.CONTROL_HASH_KEY : tables.CONTROL_HASH_KEY + 8].view(np.int64)[0])
         memory.set(layout.W_SECRET, key ^ REFERENCE_SECRET)

@@ -19,16 +19,17 @@ from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.events import EventReader, decode_event
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel import tables
 from penstock.kernel.reasons import NAMES
+from penstock.line.directory import Directory, make_places, pack_place
 from penstock.line.native import NativePath
 from penstock.line.pcap import UDP_FLAGS, CaptureError, Directions, Frame, read_frames, to_ethernet
 from penstock.path.layout import ALL_REQUESTS, HELD, TRUST_CHECKSUMS
 from penstock.policy.snapshot import Snapshot
 from penstock.wire import headers
 
-CAPACITY = 65536
-EVERYBODY = [(0, bytes(16), 0, tables.SUBSCRIBER_PROTECTED)]
+CAPACITY, SUBSCRIBERS = 65536, 65536
 PREFIX_BYTES = 64  # of a payload, enough to say whether a request begins in it
 
 _parse = kernel(headers.parse_packet)
@@ -37,13 +38,13 @@ _parse = kernel(headers.parse_packet)
 class Replay:
     """One capture on its way through the path."""
 
-    def __init__(self, snapshot: Snapshot, verify_checksums: bool) -> None:
+    def __init__(self, snapshot: Snapshot, owners: FixedOwners, verify_checksums: bool) -> None:
         options = ALL_REQUESTS | (0 if verify_checksums else TRUST_CHECKSUMS)
-        self.path = NativePath(CAPACITY, options, stream_count=4096, large_count=64)
+        self.path = NativePath(CAPACITY, options, stream_count=4096, large_count=64, subscribers=SUBSCRIBERS)
         self.path.set_epoch(3)  # what began before the capture is no evasion
         self.path.set_snapshot(snapshot.address, snapshot.names_address)
-        self.path.set_protection(EVERYBODY)
-        self.snapshot = snapshot
+        protect_everybody(self.path.directory, owners)
+        self.snapshot, self.owners = snapshot, owners
         self.reader = EventReader(self.path.shared)
         self.directions = Directions()
         self.reasons: Counter[str] = Counter()
@@ -60,7 +61,7 @@ class Replay:
         self.reasons[NAMES[outcome.reason]] += 1
         if outcome.path_reason is not None and outcome.path_reason != HELD:
             self.reasons[NAMES[outcome.path_reason]] += 1
-        return [decode_event(raw, self.snapshot, 0) for raw in self.reader.read()]
+        return [decode_event(raw, self.snapshot, self.owners, 0) for raw in self.reader.read()]
 
     def _is_from_client(self, packet: bytes) -> bool:
         """Which side a segment or datagram came from; for everything else the side does not matter."""
@@ -78,23 +79,36 @@ class Replay:
         )
 
 
-def _load(configuration_path: Path | None, directory: Path) -> Snapshot:
+def protect_everybody(directory: Directory, owners: FixedOwners) -> None:
+    """Have everything read: what subscribers ask for, by their profiles, and what others do, by none."""
+    lines = owners.lines()
+    lines["flags"] |= tables.SUBSCRIBER_PROTECTED
+    directory.set_lines(lines)
+    nobody = directory.capacity
+    directory.set_line(nobody, None, True)
+    places, numbers = owners.places()
+    anywhere = make_places([pack_place(0, bytes(16), 0)])
+    directory.replace_all(np.concatenate([places, anywhere]), [*numbers, nobody])
+
+
+def _load(configuration_path: Path | None, directory: Path) -> tuple[Snapshot, FixedOwners]:
     if configuration_path is None:
         configuration = Configuration(database=directory / "names.db")
     else:
         configuration = load_configuration(configuration_path)
     if not configuration.database.exists():
         build_names(configuration)
-    return Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory))
+    snapshot = Snapshot.open(build_snapshot(configuration, configuration.database, 1, directory))
+    return snapshot, FixedOwners(configuration)
 
 
 def replay_capture(path: Path, configuration_path: Path | None, verify_checksums: bool, prints_ledger: bool) -> int:
     """Replay a capture onto standard output. Returns 0; 1 after a damaged capture, whose readable part was replayed."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-replay-")))
-        snapshot = _load(configuration_path, directory)
+        snapshot, owners = _load(configuration_path, directory)
         stack.callback(snapshot.close)
-        replay, status = Replay(snapshot, verify_checksums), 0
+        replay, status = Replay(snapshot, owners, verify_checksums), 0
         try:
             for frame in read_frames(path):
                 for event in replay.take(frame):

@@ -16,13 +16,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
-from penstock.control.configuration import load_configuration
+from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.exceptions import pack_policies
 from penstock.control.guard import Guard
 from penstock.control.guard_report import GuardCollector
@@ -34,10 +35,12 @@ from penstock.control.packet_process import PacketProcessError
 from penstock.control.policy_in_force import PolicyInForce
 from penstock.control.reporter import Reporter, open_log
 from penstock.control.seat import Seat
+from penstock.control.subscribers.fixed import FixedOwners, find_moves
 from penstock.control.succession import Succession
 from penstock.control.systemd import notify_systemd
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
+from penstock.line.directory import Directory
 from penstock.line.handover import Caller, Door, find_door
 from penstock.line.inline import (
     SIDES,
@@ -50,12 +53,10 @@ from penstock.line.inline import (
     open_tables,
     raise_cable,
 )
-from penstock.line.pins import Pins, find_root
-from penstock.line.protection import Prefix, pack_rights, set_budgets, set_protection
+from penstock.line.pins import Pins, Size, find_root
 from penstock.line.wires import Wires
 from penstock.path.layout import ALL_REQUESTS
 from penstock.path.memory import SharedMemory
-from penstock.policy.snapshot import Snapshot
 
 POLL_S = 0.05  # how often events are taken from the rings
 WORKER_LIMIT = 16
@@ -88,10 +89,11 @@ class Run:
         self.pins = Pins(pair.ingress, pair.egress, find_root())
         self.seat = Seat(pair, self.pins, configuration_path, ready_path)
         self.wires = Wires(pair)
-        self.workers = worker_count(configuration.workers)
-        self.shared = SharedMemory(self.workers)
+        self.size = Size(configuration.flows.capacity, worker_count(configuration.workers))
+        self.shared = SharedMemory(self.size.workers)
         self.guard = Guard(self.shared)
         self.policy = PolicyInForce(configuration_path, configuration, self.guard)
+        self.owners = FixedOwners(configuration)
         self.packets = PacketKeeper(lambda: self.stops)
         self.reporter = Reporter(self.shared)
         self.line_watch: LineWatch | None = None
@@ -123,12 +125,13 @@ class Run:
         self.seat.find(self.takes_over)
         predecessor = self.seat.predecessor
         self.policy.hold(self.seat.label, self.seat.other_label if predecessor is None else None)
-        self.is_new = open_tables(self.pins, self.policy.configuration.flows.capacity, self.workers)
+        self.is_new = open_tables(self.pins, self.size)
         self.packets.start(self._describe_standing())  # it imports and maps while the snapshot is made
         self.policy.open(ingress=self.pair.ingress, pair=f"{self.pair.ingress}-{self.pair.egress}")
         self.packets.give(self.policy.snapshot)
         self.control = Control()
-        self.budgets = bpf.map_memory(tables.budgets)
+        addresses, subscribers = bpf.map_memory(tables.addresses), bpf.map_memory(tables.subscribers)
+        self.directory = Directory(self.control.memory, addresses, subscribers)
         self.reporter.open(self.control)
         if predecessor is None or self.is_new:
             self._set_line()
@@ -162,8 +165,8 @@ class Run:
             "ingress": self.pair.ingress,
             "egress": self.pair.egress,
             "root": str(self.pins.directory.parent),
-            "capacity": configuration.flows.capacity,
-            "workers": self.workers,
+            "size": asdict(self.size),
+            "workers": self.size.workers,
             "shared_fd": self.shared.fd,
             "wire_fds": self.wires.fds,
             "options": ALL_REQUESTS if configuration.log.all_requests else 0,
@@ -222,8 +225,12 @@ class Run:
         configuration = self.policy.configuration
         self.control.set_ports(configuration.port_bits)
         self.control.set_exceptions(pack_policies(configuration))
-        set_budgets(self.budgets, configuration.budgets)
-        set_protection(self.control, read_rights(self.policy.snapshot))
+        self.owners = FixedOwners(configuration)
+        self.owners.fill(self.directory)
+
+    def _find_moves(self, configuration: Configuration) -> dict[int, int]:
+        """Who would get another profile by a configuration."""
+        return find_moves(self.directory.lines, FixedOwners(configuration).lines())
 
     # ---- service ------------------------------------------------------------------------------------------------------
     def _serve(self, sink: TextIO) -> None:
@@ -238,7 +245,7 @@ class Run:
 
     def _tell_events(self) -> None:
         self.guard.drain(time.monotonic())
-        self.reporter.write_events(self.policy.snapshot)
+        self.reporter.write_events(self.policy.snapshot, self.owners)
 
     def _look_after(self) -> None:
         """Do what is to be done: start the packet process again, read the configuration again, take a new snapshot."""
@@ -247,7 +254,7 @@ class Run:
             return
         if self.reloads:
             self.reloads = False
-            self.policy.reload(self._take_policy)
+            self.policy.reload(self._take_policy, self._find_moves)
         self.policy.renew(self._take_policy)
 
     def _take_policy(self) -> None:
@@ -325,10 +332,3 @@ class Run:
     def start_heir(self, program: Sequence[str]) -> "subprocess.Popen[Any]":
         """Start another program as the run that takes over."""
         return self.seat.start_heir(program)
-
-
-def read_rights(snapshot: Snapshot) -> Iterator[Prefix]:
-    """Every prefix of the snapshot with its subscriber's rights, as the kernel knows them."""
-    for scope, address, bits, subscriber in snapshot.owned_prefixes():
-        is_protected, fails_closed = snapshot.is_protected(subscriber), snapshot.fails_closed(subscriber)
-        yield scope, address, bits, pack_rights(is_protected, fails_closed, subscriber)

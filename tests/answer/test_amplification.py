@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.line.native import Outcome
 from penstock.path.queries import DATAGRAM_FACTOR
 from penstock.path.refusal import TIMES_LIMIT
 from tests.hellos import plain_hello, record
-from tests.path.boxes import Box, Conversation, name_of, protections, request, sent_to
+from tests.path.boxes import Box, Conversation, name_of, request, sent_to
 from tests.policy.worlds import world
 from tests.quic import INITIAL, PING, crypto, datagram, hello, initial, long_packet, read_datagram
 from tests.vocabulary import ACK, FIN, PSH, SYN, TO_CLIENT, TO_SERVER, Flow, frame, packed, read_frame
@@ -54,7 +55,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         made = stack.enter_context(world(SETTINGS | request.param, LISTS))
         box = Box()
         box.path.set_snapshot(made.snapshot.address, made.snapshot.names_address)
-        box.path.set_protection(protections(made))
+        FixedOwners(made.configuration).fill(box.path.directory)
         yield box
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
 from penstock.control.problems import Problem
 from penstock.policy.actions import BLOCK, EMPTY, FORWARD
-from tests.policy.worlds import World, packed
+from tests.line.test_directory import find_name
+from tests.policy.worlds import World
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -260,8 +261,8 @@ def test_the_example_judges_as_promised(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "examples")
     made = World(load_configuration(tmp_path / "examples" / "inline.yaml"), tmp_path)
     for address in ("10.0.0.1", "10.255.255.255", "fd12::1"):
-        assert made.find_subscriber(packed(address)) == "home"
-    assert made.find_subscriber(packed("192.0.2.1")) is None
+        assert find_name(made.configuration, address) == "home"
+    assert find_name(made.configuration, "192.0.2.1") is None
     judged = {
         name: made.judge(f"{name}.example.test".encode())[:3]
         for name in ("bad", "worm", "casino", "adult", "tracker", "ads", "www.bad", "good", "notbad")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.control.events import EventLog, EventReader, LogFile, decode_foreign
 from penstock.path import events as e
 from penstock.path.memory import SharedMemory
-from tests.path.boxes import policy
+from tests.path.boxes import owners, policy
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -52,7 +52,7 @@ WORDS = st.lists(st.one_of(st.integers(0, 130), st.integers(-(1 << 63), (1 << 63
 @given(WORDS, st.binary(max_size=300))
 def test_whatever_stands_in_the_ring_ends_nothing(words: list[int], rest: bytes) -> None:
     raw = struct.pack("<12q", *words) + rest
-    fields = decode_foreign(raw.ljust(e.EVENT_BYTES, b"\0")[: e.EVENT_BYTES], policy().snapshot, 0)
+    fields = decode_foreign(raw.ljust(e.EVENT_BYTES, b"\0")[: e.EVENT_BYTES], policy().snapshot, owners(), 0)
     assert fields is None or set(fields) >= {"proto", "action", "reason"}
 
 

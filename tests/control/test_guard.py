@@ -1,7 +1,6 @@
 """The guard against a plain-Python model, and the way of a request from the path to it."""
 
 from collections import Counter
-from ipaddress import ip_address, ip_network
 
 import dns.message
 import numpy as np
@@ -11,20 +10,23 @@ from hypothesis import strategies as st
 
 from penstock.control.guard import Guard, GuardError, find_change
 from penstock.control.last_hour import KEPT_LIMIT, LastHour
-from penstock.kernel.tables import FLOW_CLIENT, UP_KEY
+from penstock.control.subscribers.fixed import FixedOwners, find_moves
+from penstock.kernel.tables import UP_OWNER
+from penstock.line.directory import MAPPED_DTYPE
 from penstock.path import sample as s
 from penstock.path.memory import SAMPLES_OFF, SharedMemory
+from penstock.policy.layout import profile_tag
 from tests.hellos import plain_hello, record
 from tests.path.boxes import LISTS, SETTINGS, Box, Conversation, policy, request
-from tests.policy.worlds import compiled, packed, readable, span, world
+from tests.path.boxes import owners as path_owners
+from tests.policy.worlds import compiled, readable, span, world
 from tests.quic import crypto, datagram, initial
 from tests.quic import hello as quic_hello
 from tests.vocabulary import TO_SERVER, Flow
 
 HOSTS = ["a.test", "www.a.test", "b.test", "c.b.test", "d.test"]
-CLIENTS = ["10.1.0.1", "10.2.0.1", "10.3.0.1", "fd00::1", "192.0.2.1"]
 PROFILES = {"all": ["web", "ads"], "web": ["web"], "none": []}
-PREFIXES = ["10.1.0.0/16", "10.2.0.0/16", "10.0.0.0/8", "fd00::/16"]
+PREFIXES = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "fd00::/16"]
 SERVICES = {
     "web": {"categories": {"phishing": "block", "strange": "report"}},
     "ads": {"categories": {"advertising": "empty"}},
@@ -32,14 +34,14 @@ SERVICES = {
 CATEGORIES = ["phishing", "strange", "advertising"]
 
 lists = st.fixed_dictionaries({name: st.sets(st.sampled_from(HOSTS), max_size=2) for name in CATEGORIES})
-owners = st.dictionaries(st.sampled_from(PREFIXES), st.sampled_from(list(PROFILES)), min_size=1)
+owners = st.lists(st.sampled_from(list(PROFILES)), min_size=len(PREFIXES), max_size=len(PREFIXES))
 policies = st.tuples(lists, owners, st.sampled_from([False, False, False, True]))
-requests = st.lists(st.tuples(st.integers(0, 80), st.sampled_from(CLIENTS), st.sampled_from(HOSTS)), max_size=60)
+requests = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 3), st.sampled_from(HOSTS)), max_size=60)
 
 
-def make_sample(client: str, host: str) -> np.ndarray:
+def make_sample(number: int, profile: str, host: str) -> np.ndarray:
     made = np.zeros(s.SAMPLE_BYTES, np.uint8)
-    made[:16] = np.frombuffer(packed(client), np.uint8)
+    made[: s.SAMPLE_HOST_BYTES].view(np.uint32)[:] = number, profile_tag(profile)
     made[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0] = len(host)
     made[s.SAMPLE_HOST : s.SAMPLE_HOST + len(host)] = np.frombuffer(host.upper().encode(), np.uint8)
     return made
@@ -48,17 +50,18 @@ def make_sample(client: str, host: str) -> np.ndarray:
 def describe(chosen: tuple) -> tuple[dict, dict]:
     """The settings and lists of a policy."""
     names, owned, report_only = chosen
-    subscribers = [{"id": f"s {at}", "prefixes": [at], "profile": profile} for at, profile in owned.items()]
+    subscribers = [
+        {"id": f"s {at}", "prefixes": [at], "profile": profile} for at, profile in zip(PREFIXES, owned, strict=False)
+    ]
     profiles = {name: {"services": services} for name, services in PROFILES.items()}
     wanted = {"services": SERVICES, "profiles": profiles, "subscribers": subscribers, "report_only": report_only}
     return wanted, {name: "".join(f"{host}\n" for host in hosts) for name, hosts in names.items()}
 
 
-def refuses(chosen: tuple, client: str, host: str) -> str | None:
+def refuses(chosen: tuple, client: int, host: str) -> str | None:
     """The category by which a policy refuses a request, by the rules in words."""
     names, owned, report_only = chosen
-    holding = [prefix for prefix in owned if ip_address(client) in ip_network(prefix)]
-    profile = owned[max(holding, key=lambda prefix: ip_network(prefix).prefixlen)] if holding else "none"
+    profile = owned[client]
     for service, category in (("web", "phishing"), ("ads", "advertising")):
         covered = any(host == name or host.endswith(f".{name}") for name in names[category])
         if service in PROFILES[profile] and covered and not report_only:
@@ -70,11 +73,11 @@ def refuses(chosen: tuple, client: str, host: str) -> str | None:
 @given(policies, policies, requests)
 def test_the_finding_is_the_model_s(before: tuple, after: tuple, asked: list) -> None:
     hour, minute = LastHour(), 100
-    counted: list[tuple[int, str, str]] = []
+    counted: list[tuple[int, int, str]] = []
     for passed, client, host in asked:
         minute += passed // 60  # a minute now and then
         hour.begin_minute(minute)
-        hour.add(make_sample(client, host))
+        hour.add(make_sample(client + 1, before[1][client], host))
         hour.count(1)
         counted.append((minute, client, host))
     young = [(client, host) for at, client, host in counted if at > minute - 60]
@@ -84,7 +87,11 @@ def test_the_finding_is_the_model_s(before: tuple, after: tuple, asked: list) ->
         if (category := refuses(after, client, host)) and not refuses(before, client, host)
     ]
     with world(*describe(before)) as old, world(*describe(after)) as new:
-        finding = find_change(hour, old.snapshot, new.snapshot)
+        lines = np.zeros(8, MAPPED_DTYPE)
+        rows = FixedOwners(old.configuration).lines()
+        lines["profile"][rows["number"]] = rows["profile"]
+        moves = find_moves(lines, FixedOwners(new.configuration).lines())
+        finding = find_change(hour, old.snapshot, new.snapshot, moves)
     assert (finding.requests, finding.refused) == (len(young), len(newly))
     assert finding.share == (len(newly) / len(young) if young else 0)
     assert finding.categories == Counter(category for _, category, _ in newly)
@@ -101,12 +108,12 @@ def test_the_finding_is_the_model_s(before: tuple, after: tuple, asked: list) ->
     ("share", "requests_", "is_refused"), [(0.2, 10, True), (0.3, 10, False), (0.2, 11, False), (1, 1, False)]
 )
 def test_a_change_that_is_too_much_is_named(share: float, requests_: int, is_refused: bool) -> None:
-    nothing = ({name: set() for name in CATEGORIES}, {"10.0.0.0/8": "all"}, False)
+    nothing = ({name: set() for name in CATEGORIES}, ["all"], False)
     ads = ({**nothing[0], "advertising": {"a.test"}}, *nothing[1:])
     guard = Guard(SharedMemory(1))
     guard.drain(60.0)
     for number in range(10):
-        guard.last_hour.add(make_sample(f"10.0.0.{number}", "www.a.test" if number < 3 else "b.test"))
+        guard.last_hour.add(make_sample(number, "all", "www.a.test" if number < 3 else "b.test"))
     guard.last_hour.count(10)
     wanted, texts = describe(ads)
     with (
@@ -121,7 +128,7 @@ def test_a_change_that_is_too_much_is_named(share: float, requests_: int, is_ref
             guard.check(old.snapshot, new.snapshot, new.configuration)
         assert str(caught.value) == (
             "it would refuse 30.00% of the last hour's 10 requests in addition, and guard.share allows 20.00%: above all "
-            f"www.a.test (3 requests of 3 clients; advertising, {new.configuration.lists[2].path}:1 `a.test`)"
+            f"www.a.test (3 requests of 3 subscribers; advertising, {new.configuration.lists[2].path}:1 `a.test`)"
         )
         assert (guard.refusals, guard.is_held) == (1, True)
         guard.check(old.snapshot, old.snapshot, new.configuration)
@@ -133,7 +140,8 @@ def kept(guard: Guard) -> list[str]:
     found = []
     for _, samples in guard.last_hour.minutes():
         for one in samples:
-            assert one[:16].tobytes() in {packed("10.1.0.1"), packed("10.9.0.1")}
+            number, tag = one[: s.SAMPLE_HOST_BYTES].view(np.uint32)
+            assert (number, tag) in {(row["number"], row["profile"]) for row in path_owners().lines()}
             size = int(one[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0])
             found.append(one[s.SAMPLE_HOST :][:size].tobytes().decode())
     return sorted(found)
@@ -171,7 +179,7 @@ def test_what_the_path_saw_is_judged_by_a_change_of_lists() -> None:
     texts = {**LISTS, "phishing": "bad.test\ngood.test\n"}
     with world({**SETTINGS, "guard": {"requests": 4}}, texts) as new:
         with pytest.raises(
-            GuardError, match=r"50\.00% of the last hour's 4 requests .* good\.test \(2 requests of 1 client"
+            GuardError, match=r"50\.00% of the last hour's 4 requests .* good\.test \(2 requests of 1 subscriber"
         ):
             guard.check(policy().snapshot, new.snapshot, new.configuration)
         guard.check(new.snapshot, policy().snapshot, new.configuration)  # nothing is refused in addition
@@ -216,15 +224,17 @@ def test_a_packet_process_that_was_taken_over_writes_what_it_likes(words: list, 
     guard.drain(200.0)
     assert 0 <= guard.last_hour.requests <= 3 << 32
     for _, samples in guard.last_hour.minutes():
-        assert all(0 < int(one[16:24].view(np.int64)[0]) <= s.HOST_LIMIT for one in samples)
-    find_change(guard.last_hour, policy().snapshot, policy().snapshot)
+        assert all(
+            0 < int(one[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0]) <= s.HOST_LIMIT for one in samples
+        )
+    find_change(guard.last_hour, policy().snapshot, policy().snapshot, {})
 
 
 def test_a_long_host_keeps_its_end_and_none_is_no_request() -> None:
     box = Box()
     guard = Guard(box.path.shared)
     host, packet = b"x" * 300 + b".bad.test", np.zeros(256, np.uint8)
-    packet[UP_KEY + FLOW_CLIENT :][:16] = np.frombuffer(packed("10.1.0.1"), np.uint8)
+    packet[UP_OWNER] = 1
     text = span(host)
     with readable(text, packet) as (at, packet_at):
         for size in (len(host), 0):

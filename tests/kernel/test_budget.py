@@ -7,13 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.kernel import budget
-from penstock.kernel import tables as t
-from penstock.line.protection import budget_lines, set_budgets
-from tests.path.boxes import Box, Conversation, name_of, policy, request
+from tests.path.boxes import Box, Conversation, name_of, owners, request
 from tests.vocabulary import FLOW4, SYN, TO_SERVER, Flow, frame
 
 RATE = 100  # packets a second
-OWNER = policy().snapshot.subscriber_ids.index("home")
+OWNER = owners().number_of("home")
 OTHER = Flow("10.2.0.9")
 BURST = RATE * budget.BURST_NS // 1_000_000_000
 
@@ -31,9 +29,9 @@ class Bucket:
         return self.tokens
 
 
-def limited(rate: int | None = RATE, count: int = 4) -> Box:
+def limited(rate: int | None = RATE) -> Box:
     box = Box()
-    set_budgets(box.path.budgets, [rate] * count)
+    box.path.directory.lines["interval_ns"][:] = 1_000_000_000 // rate if rate else 0
     return box
 
 
@@ -64,7 +62,7 @@ def test_what_is_over_is_dropped_and_counted_for_its_owner() -> None:
     passed = reasons.count("handshake")
     assert BURST // budget.OPEN_COST <= passed <= BURST // budget.OPEN_COST + 12
     assert set(reasons) == {"handshake", "over_budget"}
-    assert budget_lines(box.path.budgets)[OWNER, t.BUDGET_REFUSED // 8] == 400 - passed
+    assert box.path.directory.lines["refused"][OWNER] == 400 - passed
     box.now_ns += 2_000_000_000
     assert syn(box, 500) == "handshake"
 
@@ -80,7 +78,7 @@ def test_another_subscriber_does_not_notice() -> None:
 def test_without_a_limit_nothing_is_counted() -> None:
     box = limited(None)
     assert {syn(box, number) for number in range(400)} == {"handshake"}
-    assert not np.any(budget_lines(box.path.budgets)[:, t.BUDGET_CLIENT_NS // 8])
+    assert not np.any(box.path.directory.lines["client_ns"])
 
 
 def test_requests_on_one_connection_are_paid_for_too() -> None:
@@ -95,5 +93,4 @@ def test_requests_on_one_connection_are_paid_for_too() -> None:
 def test_what_servers_send_is_not_paid_by_what_the_subscriber_sends() -> None:
     box = limited()
     assert "over_budget" in [syn(box, number) for number in range(400)]
-    line = budget_lines(box.path.budgets)[OWNER]
-    assert line[t.BUDGET_SERVER_NS // 8] == 0
+    assert box.path.directory.lines["server_ns"][OWNER] == 0

@@ -20,8 +20,7 @@ from penstock.kernel import tables as t
 from penstock.kernel.primitives import Constant, Map
 from penstock.kernel.reasons import NAMES
 from penstock.line.native import NativePath
-from penstock.line.protection import prefix_key, prefix_line
-from tests.path.boxes import policy, protections
+from tests.path.boxes import owners
 from tests.quic import datagram
 from tests.vocabulary import (
     ACK,
@@ -72,7 +71,8 @@ class KernelSide:
 
         self.native = native
         self.saved = [(table, table.fd, table.entries) for table in Map.ALL]
-        t.flows.entries, t.subscribers.entries = CAPACITY // t.WAYS, 1024
+        t.flows.entries = CAPACITY // t.WAYS
+        t.addresses.entries = t.subscribers.entries = len(native.directory.lines)
         self.ring_fd = bpf.create_ring(t.RING_BYTES)
         for table in Map.ALL:
             bpf.create_map(table, self.ring_fd if table is t.rings else 0)
@@ -89,13 +89,10 @@ class KernelSide:
         self.set_policy()
 
     def set_policy(self) -> None:
-        prefixes = protections(policy())
-        self.native.set_protection(prefixes)
-        lengths = sorted({bits for _, _, bits, _ in prefixes}, reverse=True)
+        owners().fill(self.native.directory)
         self.control[: t.CONTROL_BYTES] = self.native.control
-        assert self.control[t.CONTROL_LENGTHS : t.CONTROL_LENGTHS + t.PREFIX_BYTES].tobytes() == prefix_line(lengths[0])
-        for scope, address, bits, flags in prefixes:
-            bpf.update_element(t.subscribers.fd, prefix_key(scope, address, bits), struct.pack("<Q", flags))
+        for table, memory in ((t.addresses, self.native.addresses), (t.subscribers, self.native.subscribers)):
+            np.frombuffer(bpf.map_memory(table), np.uint8)[: len(memory)] = memory
 
     def close(self) -> None:
         for fd in [*self.programs, self.ring_fd, *(table.fd for table in Map.ALL)]:
@@ -137,7 +134,7 @@ def sides() -> Iterator[tuple[NativePath, KernelSide]]:
     if obstacle:
         pytest.skip(obstacle)
     native = NativePath(capacity=CAPACITY)
-    native.set_protection(protections(policy()))
+    owners().fill(native.directory)
     kernel_side = KernelSide(native)
     yield native, kernel_side
     kernel_side.close()

@@ -3,8 +3,9 @@
 import pytest
 
 from penstock.kernel import reasons as r
+from penstock.line.directory import make_places, pack_place
 from penstock.line.native import NativePath
-from tests.path.boxes import Box, Conversation, policy, protections, request
+from tests.path.boxes import Box, Conversation, owners, policy, request
 from tests.vocabulary import FLOW4, TO_SERVER, WRONG, frame, read_frame
 
 TRUST_CHECKSUMS = 2
@@ -44,7 +45,10 @@ def test_the_frame_may_be_longer_than_a_small_record() -> None:
 def test_protection_is_by_the_longest_prefix() -> None:
     path = NativePath(capacity=64)
     path.set_snapshot(policy().snapshot.address, policy().snapshot.names_address)
-    path.set_protection([*protections(policy()), (0, bytes(10) + b"\xff\xff\x0a\x01\x00\x01", 128, 0)])
+    owners().fill(path.directory)
+    path.directory.set_line(9, None, False)
+    one = make_places([pack_place(0, bytes(10) + b"\xff\xff\x0a\x01\x00\x01", 128)])
+    path.directory.put(one, [9])
     content = frame(FLOW4, TO_SERVER, seq=1, data=request("bad.test"))
     assert path.take(content, True, 1).reason == r.UNPROTECTED
     other = frame(FLOW4._replace(client="10.1.0.2"), TO_SERVER, seq=1, data=request("bad.test"))

@@ -86,7 +86,7 @@ def test_a_list_that_refuses_most_of_the_hour_is_not_taken(line: Line, lists: Pa
     before = read_metrics(line)
     said = reload(line)
     assert "not reloaded" in said
-    assert f"{GOOD} (42 requests of 2 clients; phishing, {lists}:3)" in said
+    assert f"{GOOD} (42 requests of 1 subscriber; phishing, {lists}:3)" in said
     assert f"% of the last hour's {int(before['penstock_guard_requests'])} requests" in said
     after = read_metrics(line)
     assert after["penstock_guard_refusals_total"] == before["penstock_guard_refusals_total"] + 1

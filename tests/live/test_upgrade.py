@@ -23,7 +23,7 @@ from penstock.kernel.declared import Map
 from penstock.kernel.tables import LAYOUT_VERSION
 from penstock.line.handover import Caller, HandoverError, find_doors, take_lock
 from penstock.line.inline import Pair, attach_steer, load_steer, open_tables
-from penstock.line.pins import Pins, find_root
+from penstock.line.pins import Pins, Size, find_root
 from tests.live.crossing import Crossing, count_reason
 from tests.live.line import Line, live
 from tests.live.processes import is_blocked
@@ -154,7 +154,7 @@ def test_an_heir_that_dies_behind_the_swap_is_followed_too(
         heir.come("0")
         pins = Pins(INGRESS, EGRESS, find_root())
         theirs = pins.in_use()
-        open_tables(pins, 2 * FLOWS, 1)
+        open_tables(pins, Size(2 * FLOWS, 1))
         pair = Pair(INGRESS, EGRESS)
         assert not attach_steer(pair, pins, load_steer(pair, pins)), "it hung there already"
         assert pins.in_use() == pins.tables != theirs

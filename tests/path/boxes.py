@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from penstock.compile.memory import CHECKED, allow, take_fault
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.flow.record import SEQUENCE_MASK
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.line.native import NativePath, Outcome
-from penstock.line.protection import pack_rights
 from penstock.path import fragments, layout
 from penstock.path.fragments import HELD
 from tests.policy.worlds import World, world
@@ -71,13 +71,10 @@ def policy() -> World:
     return stack.enter_context(world(SETTINGS, LISTS))
 
 
-def protections(made: World) -> list[tuple[int, bytes, int, int]]:
-    """The prefixes as the kernel gets them."""
-    found = []
-    for scope, address, bits, owner in made.snapshot.owned_prefixes():
-        rights = pack_rights(made.snapshot.is_protected(owner), made.snapshot.fails_closed(owner), owner)
-        found.append((scope, address, bits, rights))
-    return found
+@cache
+def owners() -> FixedOwners:
+    """Its subscribers and their numbers."""
+    return FixedOwners(policy().configuration)
 
 
 @cache
@@ -96,7 +93,7 @@ class Box:
         allow_stack()
         self.path = NativePath(**choices)
         self.path.set_snapshot(policy().snapshot.address, policy().snapshot.names_address)
-        self.path.set_protection(protections(policy()))
+        owners().fill(self.path.directory)
         self.now_ns = START_NS
         self.seen = self.peeks = 0
         self.outcomes: list[Outcome] = []

@@ -12,7 +12,7 @@ from penstock.control.events import EventReader, decode_event
 from penstock.line.native import Outcome
 from tests.hellos import extension, groups_and_signatures, key_share, plain_hello, record, supported_versions
 from tests.hellos import hello as hello_message
-from tests.path.boxes import Box, Conversation, name_of, policy, sent_to
+from tests.path.boxes import Box, Conversation, name_of, owners, policy, sent_to
 from tests.quic import HANDSHAKE, crypto, datagram, hello, initial, long_packet, read_datagram
 from tests.vocabulary import FIN, RST, TO_CLIENT, TO_SERVER, Flow, frame, read_frame
 
@@ -87,7 +87,7 @@ def test_a_subscriber_without_services_asks_whom_he_likes(box: Box) -> None:
 def test_a_query_with_two_readings_is_told_of(box: Box) -> None:
     box.take_raw(datagram(flow(), query("good.test")[:-6]), TO_SERVER)
     events = [raw for raw in EventReader(box.path.shared).read()]
-    told = decode_event(events[-1], policy().snapshot, 0)
+    told = decode_event(events[-1], policy().snapshot, owners(), 0)
     assert (told["proto"], told["reason"], told["host"]) == ("dns", "ambiguous", None)
     assert told["answer"] == "none"
     assert "qtype" not in told

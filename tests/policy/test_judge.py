@@ -53,8 +53,8 @@ def test_judge_is_the_model(offered: dict, profiles: list[list[str]], names: dic
             categories = {category for category, hosts in names.items() if host in hosts}
             for number, profile in enumerate(profiles):
                 expected = decide(offered, profile, categories, report_only)
-                assert made.judge(host.encode(), number) == expected
-                assert made.judge(b"www." + host.upper().encode(), number) == expected
+                assert made.judge(host.encode(), f"p{number}") == expected
+                assert made.judge(b"www." + host.upper().encode(), f"p{number}") == expected
 
 
 def test_who_is_nobody_and_what_is_nameless_goes_on() -> None:
@@ -66,8 +66,7 @@ def test_who_is_nobody_and_what_is_nameless_goes_on() -> None:
     with world(settings, {"phishing": "bad.example\n"}) as made:
         free = Judgement(FORWARD, None, None, FORWARD)
         assert made.judge(b"bad.example").action == BLOCK
-        for subscriber in (-1, 1, 2**40):
-            assert made.judge(b"bad.example", subscriber) == free
+        assert made.judge(b"bad.example", "another") == free
         assert made.judge(b"") == free
         assert made.judge(b".") == free
 

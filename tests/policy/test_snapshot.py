@@ -38,12 +38,10 @@ def made() -> World:
 def test_what_python_reads(made: World) -> None:
     snapshot = made.snapshot
     assert snapshot.generation == 7
-    assert snapshot.subscriber_ids == ["home", "office"]
-    assert snapshot.subscriber_profiles == ["all", "none"]
+    assert snapshot.profile_names == ["all", "none"]
     assert snapshot.category_names == ["phishing", "malware", "advertising", "tracking"]
     assert snapshot.service_names == ["web", "ads"]
     assert (snapshot.name_count, snapshot.report_only) == (4, False)
-    assert (snapshot.fails_closed(0), snapshot.fails_closed(1)) == (False, True)
     assert [source["category"] for source in snapshot.names_metadata["sources"]] == list(LISTS)
 
 
@@ -91,14 +89,3 @@ def test_an_absent_file_names_the_cure(made: World, tmp_path: Path) -> None:
     made.configuration.database.unlink()
     with pytest.raises(SnapshotError, match=r"names\.db: No such file or directory: run `penstock lists build`"):
         Snapshot.open(made.path)
-
-
-@pytest.mark.parametrize(
-    ("choices", "expected"),
-    [({}, False), ({"ech": "remove"}, True), ({"unresolved": "report"}, True), ({"youtube": "strict"}, True)],
-)
-def test_a_profile_without_services_protects_by_its_switches(choices: dict[str, str], expected: bool) -> None:
-    chosen = {**SETTINGS, "profiles": {"all": choices}, "dns": {"resolvers": ["192.0.2.53"]}}
-    chosen["subscribers"] = [{"id": "one", "prefixes": ["10.0.0.0/8"], "profile": "all"}]
-    with world(chosen, LISTS) as built:
-        assert built.snapshot.is_protected(0) is expected

@@ -16,8 +16,9 @@ from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
-from penstock.policy import judge, names, subscribers
+from penstock.policy import judge, names
 from penstock.policy import snapshot as form
+from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 
@@ -74,17 +75,15 @@ class World:
             mask = compiled(names.find_categories)(self.snapshot.names_address, at, len(host))
         return {name for bit, name in enumerate(self.snapshot.category_names) if mask >> bit & 1}
 
-    def find_subscriber(self, address: bytes, scope: int = 0) -> str | None:
-        text = span(address)
-        with readable(text) as (at,):
-            index = compiled(subscribers.find_subscriber)(self.snapshot.address, at, scope)
-        return None if index < 0 else self.snapshot.subscriber_ids[index]
-
-    def judge(self, host: bytes, subscriber: int = 0) -> Judgement:
+    def judge(self, host: bytes, profile: str | None = None) -> Judgement:
+        """By the profile of this name, or that of the first subscriber."""
+        if profile is None:
+            profile = self.configuration.subscribers[0].profile
         text, out = span(host), np.full(judge.OUT_BYTES // 8, 99, np.int64)
         with readable(text, out) as (at, out_at):
             addresses = (self.snapshot.address, self.snapshot.names_address)
-            action = compiled(judge.judge)(*addresses, subscriber, at, len(host), out_at)
+            record = compiled(judge.find_profile)(self.snapshot.address, profile_tag(profile))
+            action = compiled(judge.judge)(*addresses, record, at, len(host), out_at)
         category, service, would = (int(value) for value in out)
         return Judgement(
             action,

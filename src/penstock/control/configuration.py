@@ -41,8 +41,9 @@ from penstock.control.values import (
     parse_prefix,
     parse_url,
 )
+from penstock.kernel.tables import SHAPE_LIMIT
+from penstock.policy.layout import profile_tag
 from penstock.policy.names import CATEGORY_LIMIT
-from penstock.policy.subscribers import LENGTH_LIMIT
 
 __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
@@ -92,6 +93,11 @@ class Profile(Model):
     youtube: Level = "off"
     ech: Literal["keep", "remove", "refuse"] = "keep"
     unresolved: Literal["ignore", "report", "block"] = "ignore"
+
+    @property
+    def acts(self) -> bool:
+        """Is there anything that it does? Else nobody needs to read whose profile it is."""
+        return bool(self.services) or self != Profile()
 
 
 class Subscriber(Model):
@@ -214,11 +220,6 @@ class Configuration(Model):
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(check_power_of_two)] = 1
 
     @property
-    def budgets(self) -> list[int | None]:
-        """Packets a second that each subscriber may send up, in the order of the file; None: without a limit."""
-        return [subscriber.packets_per_s or self.limits.packets_per_s for subscriber in self.subscribers]
-
-    @property
     def port_bits(self) -> bytes:
         """The ports that are judged, a bit each."""
         bits = bytearray(8192)
@@ -309,6 +310,11 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
         yield ("register", "default_profile"), f"expected one of `profiles`, or null: {known}"
     if len(configuration.subscribers) > configuration.subscriber_register.capacity - NUMBERS_KEPT:
         yield ("register", "capacity"), f"expected more than the {len(configuration.subscribers):,} of `subscribers`"
+    tags: dict[int, str] = {}
+    for name in configuration.profiles:
+        other = tags.setdefault(profile_tag(name), name)
+        if other != name:
+            yield ("profiles", name), f"expected another name: its checksum is that of `{other}`"
     owners: dict[str, int] = {}
     for number, subscriber in enumerate(configuration.subscribers):
         if subscriber.profile not in configuration.profiles:
@@ -331,9 +337,9 @@ def _check_prefixes(configuration: Configuration) -> Iterator[tuple[Location, st
                 yield location, f"expected each prefix once in a scope: {prefix} belongs to `{owner}`"
             owners[subscriber.scope, prefix] = subscriber.id
             length = (prefix.version, prefix.prefixlen)
-            if length not in lengths and len(lengths) == LENGTH_LIMIT:
+            if length not in lengths and len(lengths) == SHAPE_LIMIT:
                 used = ", ".join(f"IPv{version} /{bits}" for version, bits in sorted(lengths))
-                yield location, f"expected at most {LENGTH_LIMIT} different prefix lengths; in use are {used}"
+                yield location, f"expected at most {SHAPE_LIMIT} different prefix lengths; in use are {used}"
             elif length not in lengths:
                 lengths[length] = None
     if len(owners) > PREFIX_LIMIT:

@@ -17,6 +17,7 @@ from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, Dns
 from penstock.control.safe_search import SERVICES
 from penstock.policy import judge, rewrites
+from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 GROUP_TEXTS = {rewrites.SAFE_SEARCH: "SafeSearch", rewrites.YOUTUBE: "YouTube's restricted mode"}
@@ -42,16 +43,16 @@ class Rewrite:
         return "it asks whether filtering is in place, or for a way around it: no such name is the answer that it is"
 
 
-def find_rewrite(configuration: Configuration, snapshot: Snapshot, subscriber: int, host: str) -> Rewrite | None:
-    """The rewrite for one host, or None: it has none for this subscriber, or DNS is not judged."""
-    if not configuration.dns.judge or not snapshot.is_protected(subscriber):
+def find_rewrite(configuration: Configuration, snapshot: Snapshot, profile_name: str, host: str) -> Rewrite | None:
+    """The rewrite for one host, or None: it has none by this profile, or DNS is not judged."""
+    profile = configuration.profiles[profile_name]
+    if not configuration.dns.judge or not profile.acts:
         return None
-    offset = _find_plan(snapshot, subscriber, host.encode())
+    offset = _find_plan(snapshot, profile_name, host.encode())
     if offset == 0:
         return None
     target = _read_target(snapshot.address, snapshot.address + offset)
     group = next((group for group, listed, *_ in SERVICES if target and host in listed), rewrites.CANARY)
-    profile = configuration.profiles[snapshot.subscriber_profiles[subscriber]]
     level = {rewrites.SAFE_SEARCH: profile.safe_search, rewrites.YOUTUBE: profile.youtube}.get(group, "on")
     return Rewrite(group, level, target)
 
@@ -70,13 +71,13 @@ def word_refusal(settings: Dns) -> str:
 
 @cache
 def _kernels() -> tuple[Any, Any]:
-    return kernel(judge.profile_of), kernel(rewrites.find_rewrite)
+    return kernel(judge.find_profile), kernel(rewrites.find_rewrite)
 
 
-def _find_plan(snapshot: Snapshot, subscriber: int, host: bytes) -> int:
+def _find_plan(snapshot: Snapshot, profile: str, host: bytes) -> int:
     run_profile, run_find = _kernels()
     text = np.frombuffer(host, np.uint8)
-    at, levels = text.ctypes.data, int(run_profile(snapshot.address, subscriber)) + judge.PROFILE_LEVELS
+    at, levels = text.ctypes.data, int(run_profile(snapshot.address, profile_tag(profile))) + judge.PROFILE_LEVELS
     region = allow(at, at + len(host)) if CHECKED else None
     offset = int(run_find(snapshot.address, snapshot.names_address, levels, at, len(host)))
     if region is not None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from penstock.control.subscribers.fixed import Owners
 from penstock.kernel import tables
 from penstock.kernel.reasons import AMBIGUOUS, NAMES, UNREAD_VERSION, Verdict, verdict_of
 from penstock.path import events as e
@@ -52,7 +53,7 @@ def _detail(proto: int, reason: int, number: int) -> str | None:
     return str(texts.get(number, number)) if isinstance(texts, dict) else str(number)
 
 
-def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, Any]:
+def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int) -> dict[str, Any]:
     """One record of the ring as the fields of its line."""
     (time_ns, identity, proto, action, reason, category, service, _would, subscriber, detail, flags, size) = (
         struct.unpack_from("<12q", raw)
@@ -61,7 +62,6 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
     ports = struct.unpack_from("<I", key, tables.FLOW_PORTS)[0]
     host = raw[e.EVENT_HOST : e.EVENT_HOST + size].decode("ascii", "backslashreplace").lower()
     stamp = datetime.fromtimestamp((time_ns + offset_ns) / 1e9, UTC)
-    known = 0 <= subscriber < len(snapshot.subscriber_ids)
     is_unread_query = proto == PROTO_DNS and reason == AMBIGUOUS
     fields: dict[str, Any] = {
         "timestamp": stamp.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
@@ -72,7 +72,7 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
         "dest_ip": read_address(key[16:32]),
         "dest_port": ports & 0xFFFF,
         "host": host or None,
-        "subscriber": snapshot.subscriber_ids[subscriber] if known else None,
+        "subscriber": owners.name_of(subscriber),
         "action": ACTION_NAMES[action],
         "reason": NAMES[reason],
         "category": snapshot.category_names[category] if 0 <= category < len(snapshot.category_names) else None,
@@ -98,10 +98,10 @@ def decode_event(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, An
     return fields
 
 
-def decode_foreign(raw: bytes, snapshot: Snapshot, offset_ns: int) -> dict[str, Any] | None:
+def decode_foreign(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int) -> dict[str, Any] | None:
     """The same for bytes of a packet process that may have been taken over: None when they are no event."""
     try:
-        return decode_event(raw, snapshot, offset_ns)
+        return decode_event(raw, snapshot, owners, offset_ns)
     except (LookupError, ValueError, OverflowError, OSError, StopIteration):
         return None
 

@@ -30,6 +30,7 @@ from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
 from penstock.policy import judge, names
 from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS, REPORT, REWRITE
+from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 STYLES = {"forward": "green", "report": "yellow", "rewrite": "yellow"}
@@ -69,19 +70,18 @@ def explain(configuration: Configuration, snapshot: Snapshot, host_or_url: str, 
 
     Raises ExplainError for an unknown subscriber and for no host.
     """
-    if subscriber_id not in snapshot.subscriber_ids:
-        known = suggest_name(subscriber_id, snapshot.subscriber_ids)
-        raise ExplainError(f"there is no subscriber `{subscriber_id}`: {known}")
-    subscriber = snapshot.subscriber_ids.index(subscriber_id)
-    profile = snapshot.subscriber_profiles[subscriber]
+    profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}
+    if subscriber_id not in profiles:
+        raise ExplainError(f"there is no subscriber `{subscriber_id}`: {suggest_name(subscriber_id, profiles)}")
+    profile = profiles[subscriber_id]
     host = parse_host(host_or_url)
-    action, category, service, would, mask = _ask_judge(snapshot, subscriber, host.encode())
+    action, category, service, would, mask = _ask_judge(snapshot, profile, host.encode())
     of_host = [name for bit, name in enumerate(snapshot.category_names) if mask >> bit & 1]
     found = None
     if category >= 0:
         found = find_entry(configuration, snapshot.category_names[category], host.encode())
     reason = _word_reason(snapshot, profile, category, service, of_host, action != would)
-    rewrite = find_rewrite(configuration, snapshot, subscriber, host) if would <= REPORT else None
+    rewrite = find_rewrite(configuration, snapshot, profile, host) if would <= REPORT else None
     if rewrite:
         would = REWRITE
         action = action if snapshot.report_only else REWRITE
@@ -170,17 +170,18 @@ def render(explanation: Explanation) -> RenderableType:
 
 
 @cache
-def _kernels() -> tuple[Any, Any]:
-    return kernel(judge.judge), kernel(names.find_categories)
+def _kernels() -> tuple[Any, Any, Any]:
+    return kernel(judge.judge), kernel(names.find_categories), kernel(judge.find_profile)
 
 
-def _ask_judge(snapshot: Snapshot, subscriber: int, host: bytes) -> tuple[int, int, int, int, int]:
+def _ask_judge(snapshot: Snapshot, profile: str, host: bytes) -> tuple[int, int, int, int, int]:
     """Action, category, service, the action without report-only mode, and the mask of all categories of the host."""
-    run_judge, run_find = _kernels()
+    run_judge, run_find, run_find_profile = _kernels()
     text, out = np.frombuffer(host, np.uint8), np.zeros(judge.OUT_BYTES // 8, np.int64)
     regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (text, out)] if CHECKED else []
     at, length = text.ctypes.data, len(host)
-    action = int(run_judge(snapshot.address, snapshot.names_address, subscriber, at, length, out.ctypes.data))
+    record = int(run_find_profile(snapshot.address, profile_tag(profile)))
+    action = int(run_judge(snapshot.address, snapshot.names_address, record, at, length, out.ctypes.data))
     mask = int(run_find(snapshot.names_address, at, length))
     for region in regions:
         forbid(region)

@@ -12,7 +12,7 @@ It does not know who builds snapshots, and what becomes of one that it finds fau
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -43,17 +43,17 @@ class GuardError(PenstockError):
 
 @dataclass(frozen=True)
 class WorstName:
-    """A host that would be refused: its requests in the last hour, of how many clients, by which category and line."""
+    """A host that would be refused: its requests in the last hour, of how many subscribers, by which category and line."""
 
     host: str
     requests: int
-    clients: int
+    subscribers: int
     category: str
     entry: str
 
     def __str__(self) -> str:
-        clients = "1 client" if self.clients == 1 else f"{self.clients:,} clients"
-        return f"{self.host} ({self.requests:,} requests of {clients}; {self.category}, {self.entry})"
+        of = "1 subscriber" if self.subscribers == 1 else f"{self.subscribers:,} subscribers"
+        return f"{self.host} ({self.requests:,} requests of {of}; {self.category}, {self.entry})"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Finding:
     """Newly refused ones, an estimate where not every request was kept."""
     categories: dict[str, int]
     names: list[tuple[str, int, int, str]]
-    """Host, requests, clients, category; the most frequent first."""
+    """Host, requests, subscribers, category; the most frequent first."""
 
     @property
     def share(self) -> float:
@@ -78,13 +78,13 @@ class Finding:
 
     def worst(self, configuration: Configuration, limit: int = WORST_LIMIT) -> Iterator[WorstName]:
         """The names with the most newly refused requests, each with the first line of the lists that covers it."""
-        for host, requests, clients, category in self.names[:limit]:
+        for host, requests, subscribers, category in self.names[:limit]:
             found = find_entry(configuration, category, host.encode())
             entry = "no line of the lists as they are now"
             if found:
                 path, line, name = found
                 entry = f"{path}:{line}" + (f" `{name}`" if name != host else "")
-            yield WorstName(host, requests, clients, category, entry)
+            yield WorstName(host, requests, subscribers, category, entry)
 
 
 def word_finding(finding: Finding, configuration: Configuration) -> str:
@@ -101,17 +101,18 @@ def _find_kernel() -> Any:
     return kernel(s.find_refusals)
 
 
-def find_change(last_hour: LastHour, old: Snapshot, new: Snapshot) -> Finding:
-    """Judge the last hour's requests by both snapshots."""
+def find_change(last_hour: LastHour, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Finding:
+    """Judge the last hour's requests by both snapshots. `moves`: the tags of the profiles that subscribers (by number) will
+    have who get another one."""
     requests = 0
     weights: defaultdict[tuple[str, str], float] = defaultdict(float)
-    clients: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
+    subscribers: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for seen, samples in last_hour.minutes():
         requests += seen
-        for sample, category in _find_refused(samples, old, new):
+        for sample, category in _find_refused(samples, old, new, moves):
             key = _read_host(sample), new.category_names[category]
             weights[key] += seen / len(samples)
-            clients[key].add(sample[: s.SAMPLE_HOST_BYTES].tobytes())
+            subscribers[key].add(int(sample[: s.SAMPLE_PROFILE].view(np.uint32)[0]))
     ordered = sorted(weights, key=lambda key: -weights[key])
     categories = {category: 0.0 for _, category in ordered}
     for key in ordered:
@@ -120,7 +121,7 @@ def find_change(last_hour: LastHour, old: Snapshot, new: Snapshot) -> Finding:
         requests,
         round(sum(weights.values())),
         {category: round(weight) for category, weight in categories.items()},
-        [(key[0], round(weights[key]), len(clients[key]), key[1]) for key in ordered],
+        [(key[0], round(weights[key]), len(subscribers[key]), key[1]) for key in ordered],
     )
 
 
@@ -133,15 +134,26 @@ def _read_host(sample: Any) -> str:
     return str(host.decode("ascii", "backslashreplace").lower().rstrip("."))
 
 
-def _find_refused(samples: Any, old: Snapshot, new: Snapshot) -> Iterator[tuple[Any, int]]:
+def _move(samples: Any, moves: Mapping[int, int]) -> Any:
+    """The samples as they would be with other profiles."""
+    changed = samples.copy()
+    if moves:
+        words = changed[:, : s.SAMPLE_HOST_BYTES].view(np.uint32)
+        for number, tag in moves.items():
+            words[words[:, 0] == number, s.SAMPLE_PROFILE // 4] = tag
+    return changed
+
+
+def _find_refused(samples: Any, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Iterator[tuple[Any, int]]:
     """The samples that are newly refused, each with the category's number."""
     samples = np.ascontiguousarray(samples)
+    changed = _move(samples, moves)
     out, room = np.zeros(len(samples), np.int64), np.zeros(OUT_BYTES, np.uint8)
-    buffers = [int(buffer.ctypes.data) for buffer in (samples, out, room)]
-    sizes = (samples.nbytes, out.nbytes, room.nbytes)
+    buffers = [int(buffer.ctypes.data) for buffer in (samples, changed, out, room)]
+    sizes = (samples.nbytes, changed.nbytes, out.nbytes, room.nbytes)
     regions = [allow(at, at + size) for at, size in zip(buffers, sizes, strict=True)] if CHECKED else []
     policies = old.address, old.names_address, new.address, new.names_address
-    _find_kernel()(*policies, buffers[0], len(samples), *buffers[1:])
+    _find_kernel()(*policies, *buffers[:2], len(samples), *buffers[2:])
     for region in regions:
         forbid(region)
     for number in np.flatnonzero(out != s.NOT_NEW):
@@ -213,9 +225,11 @@ class Guard:
         for worker in range(self._shared.workers):
             self._words(worker)[s.SAMPLES_MASK // 8] = mask
 
-    def check(self, old: Snapshot, new: Snapshot, configuration: Configuration) -> None:
+    def check(
+        self, old: Snapshot, new: Snapshot, configuration: Configuration, moves: Mapping[int, int] | None = None
+    ) -> None:
         """Raise GuardError when the change from `old` to `new` would refuse more than the configuration to be allows."""
-        finding = find_change(self.last_hour, old, new)
+        finding = find_change(self.last_hour, old, new, moves or {})
         self.share, self.is_held = finding.share, finding.is_too_much(configuration)
         self.refusals += int(self.is_held)
         self.last_hour.set_note(refusals=self.refusals, held_s=time.time() if self.is_held else None)

@@ -56,10 +56,12 @@ def render_finding(finding: Finding, configuration: Configuration) -> Renderable
     """What a change would refuse in addition, for a terminal."""
     refused = f"{finding.refused:,} of the last hour's {finding.requests:,} requests ({finding.share:.2%})"
     verdict = Text.assemble("a reload would refuse ", (refused, "bold"), " in addition to what is refused now")
-    table = Table("requests", "clients", "host", "category")
+    table = Table("requests", "subscribers", "host", "category")
     table.add_column("list", overflow="fold")
     for worst in finding.worst(configuration, NAMES_SHOWN):
-        table.add_row(f"{worst.requests:,}", f"{worst.clients:,}", Text(worst.host), worst.category, Text(worst.entry))
+        table.add_row(
+            f"{worst.requests:,}", f"{worst.subscribers:,}", Text(worst.host), worst.category, Text(worst.entry)
+        )
     allowed = f"guard.share allows {configuration.guard.share:.2%} of {configuration.guard.requests:,} requests or more"
     ending = Text.assemble(
         ("it would not be taken", "bold red") if finding.is_too_much(configuration) else ("it would be taken", "green"),

@@ -1,4 +1,4 @@
-"""The last hour's requests, as far as the guard needs them: who (by address) asked for which host, minute by minute.
+"""The last hour's requests, as far as the guard needs them: who (by number) asked for which host, minute by minute.
 
     a minute:  | minute, seen, sampled, kept | up to KEPT_LIMIT samples of path.sample |    MINUTES of them, 8.6 MB in all
 

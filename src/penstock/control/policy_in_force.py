@@ -8,7 +8,7 @@ Whatever fails leaves in force what was, and is logged. It refuses to know who t
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 Take = Callable[[], None]
 """Has whoever judges take what is in force now; called while the snapshot before is still there."""
+FindMoves = Callable[[Configuration], Mapping[int, int]]
+"""Which subscribers, by number, get another profile by a configuration: its tag."""
 
 
 class PolicyInForce:
@@ -66,7 +68,7 @@ class PolicyInForce:
             self.names.release()
 
     # ---- changes ------------------------------------------------------------------------------------------------------
-    def reload(self, take: Take) -> None:
+    def reload(self, take: Take, find_moves: FindMoves) -> None:
         """Configuration and lists again. What is wrong, or would refuse too much, changes nothing and is logged."""
         assert self.names is not None
         try:
@@ -74,7 +76,7 @@ class PolicyInForce:
             targets = find_targets(configuration)
             with self.names.build(configuration) as candidate:
                 snapshot = self._build(configuration, candidate, targets)
-                self._check(snapshot, configuration)
+                self._check(snapshot, configuration, find_moves(configuration))
                 self.names.take(candidate, configuration.database)
         except (PenstockError, OSError) as error:
             log.error("not reloaded: what was in force stays", error=str(error))
@@ -127,11 +129,11 @@ class PolicyInForce:
         number = seal_snapshot(configuration, names_path, self.generation, targets)
         return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
 
-    def _check(self, snapshot: Snapshot, configuration: Configuration) -> None:
+    def _check(self, snapshot: Snapshot, configuration: Configuration, moves: Mapping[int, int]) -> None:
         """Raise GuardError, and give the snapshot up, when it would refuse too much."""
         self.guard.drain(time.monotonic())
         try:
-            self.guard.check(self.snapshot, snapshot, configuration)
+            self.guard.check(self.snapshot, snapshot, configuration, moves)
         except GuardError:
             snapshot.close()
             raise

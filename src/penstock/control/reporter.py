@@ -16,6 +16,7 @@ from penstock.control.exceptions import Watch, tell_gone
 from penstock.control.health import read_health
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.metrics import Readings
+from penstock.control.subscribers.fixed import Owners
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
 from penstock.line.inline import Control
@@ -65,11 +66,11 @@ class Reporter:
             for fields in tell_gone(missed):
                 self._tell_exception(fields)
 
-    def write_events(self, snapshot: Snapshot) -> None:
-        """Write down what is in the rings, with the names of the snapshot in force."""
+    def write_events(self, snapshot: Snapshot, owners: Owners) -> None:
+        """Write down what is in the rings, with the names of the snapshot in force and of its subscribers."""
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
-            fields = decode_foreign(raw, snapshot, offset_ns)
+            fields = decode_foreign(raw, snapshot, owners, offset_ns)
             if fields is None:
                 self.events.lost += 1
             else:

@@ -6,28 +6,21 @@ configuration.
 """
 
 import json
-import os
 import struct
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from penstock.compile.memory import CHECKED, allow, forbid
-from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, Profile
 from penstock.control.dns_answers import add_answers
 from penstock.control.pages.pages import render_responses
 from penstock.control.safe_search import Addresses
 from penstock.control.whole_file import seal_file, write_whole
-from penstock.policy import layout, names, rewrites, subscribers
+from penstock.policy import layout, names, rewrites
 from penstock.policy import snapshot as form
 from penstock.policy.actions import ACTION_COUNT, ACTION_NAMES, REPORT
 from penstock.policy.snapshot import SnapshotError, open_names
-
-Words = NDArray[np.int64]
 
 
 def build_snapshot(
@@ -46,7 +39,7 @@ def build_snapshot(
     """
     path = directory / f"snapshot-{generation}"
     parts = _build_parts(configuration, names_path, generation, targets or {})
-    write_whole(path, parts, 0o640)  # who pays for what is nobody else's business
+    write_whole(path, parts, 0o640)
     return path
 
 
@@ -71,8 +64,7 @@ def _build_parts(configuration: Configuration, names_path: Path, generation: int
     file.set_word(layout.QUIC_VERSIONS_PASS, int(configuration.quic.unread_versions == "forward"))
     file.set_word(layout.NAMES_KEY_COPY, key_words[0])
     file.set_word(layout.NAMES_KEY_COPY + 8, key_words[1])
-    _add_prefixes(file, configuration)
-    _add_subscribers(file, configuration, categories)
+    _add_profiles(file, configuration, categories)
     _add_templates(file, configuration, categories)
     key = struct.pack("<qq", *key_words)
     add_answers(configuration, targets, key, file.append, file.set_word)
@@ -109,65 +101,18 @@ class _File:
         return [self._head.data, *self._parts]
 
 
-@cache
-def _place_kernel() -> Any:
-    return kernel(subscribers.place_prefixes)
-
-
-def _add_prefixes(file: _File, configuration: Configuration) -> None:
-    key = int.from_bytes(os.urandom(8), "little", signed=True)
-    by_length: dict[int, list[tuple[bytes, int, int]]] = {}
-    for index, subscriber in enumerate(configuration.subscribers):
-        for prefix in subscriber.prefixes:
-            packed, bits = prefix.network_address.packed, prefix.prefixlen
-            if prefix.version == 4:
-                packed, bits = bytes(10) + b"\xff\xff" + packed, bits + 96
-            by_length.setdefault(bits, []).append((packed, subscriber.scope, index))
-    records = np.zeros((len(by_length), subscribers.LENGTH_BYTES // 8), np.int64)
-    for record, (bits, prefixes) in zip(records, sorted(by_length.items(), reverse=True), strict=True):
-        table = _build_table(prefixes, key)
-        mask = ((1 << bits) - 1) << (128 - bits)
-        record[subscribers.LENGTH_HIGH // 8] = _signed(mask >> 64)
-        record[subscribers.LENGTH_LOW // 8] = _signed(mask)
-        record[subscribers.LENGTH_TABLE_OFF // 8] = file.append(table.tobytes())
-        record[subscribers.LENGTH_SLOT_MASK // 8] = len(table) - 1
-        record[subscribers.LENGTH_BITS // 8] = bits
-    file.set_word(layout.SNAPSHOT_KEY, key)
-    file.set_word(layout.LENGTH_COUNT, len(records))
-    file.set_word(layout.LENGTHS_OFF, file.append(records.tobytes()))
-
-
-def _build_table(prefixes: list[tuple[bytes, int, int]], key: int) -> Words:
-    """The open-addressing table of the prefixes of one length, at most half full."""
-    entries = np.zeros((len(prefixes), subscribers.PREFIX_BYTES // 8), np.int64)
-    entries[:, :2] = np.frombuffer(b"".join(packed for packed, _, _ in prefixes), ">i8").reshape(-1, 2)
-    entries[:, subscribers.PREFIX_SCOPE // 8] = [scope for _, scope, _ in prefixes]
-    entries[:, subscribers.PREFIX_SUBSCRIBER // 8] = [index + 1 for _, _, index in prefixes]
+def _add_profiles(file: _File, configuration: Configuration, categories: list[str]) -> None:
+    """Every profile, and the table by which their tags find them."""
     slots = 2
-    while True:
-        while slots < 2 * len(prefixes):
-            slots *= 2
-        table = np.zeros((slots, entries.shape[1]), np.int64)
-        regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (table, entries)] if CHECKED else []
-        placed = _place_kernel()(table.ctypes.data, slots - 1, key, entries.ctypes.data, len(entries))
-        for region in regions:
-            forbid(region)
-        if placed:
-            return table
+    while slots < 2 * len(configuration.profiles):
         slots *= 2
-
-
-def _add_subscribers(file: _File, configuration: Configuration, categories: list[str]) -> None:
-    offsets = {
-        name: file.append(_build_profile(configuration, profile, categories))
-        for name, profile in configuration.profiles.items()
-    }
-    records = np.zeros((len(configuration.subscribers), layout.SUBSCRIBER_BYTES // 8), np.int64)
-    for record, subscriber in zip(records, configuration.subscribers, strict=True):
-        record[layout.SUBSCRIBER_PROFILE_OFF // 8] = offsets[subscriber.profile]
-        record[layout.SUBSCRIBER_FLAGS // 8] = layout.FAIL_CLOSED if subscriber.fail == "closed" else 0
-    file.set_word(layout.SUBSCRIBER_COUNT, len(records))
-    file.set_word(layout.SUBSCRIBERS_OFF, file.append(records.tobytes()))
+    table = np.zeros((slots, layout.PROFILE_RECORD_BYTES // 8), np.int64)
+    for name, profile in configuration.profiles.items():
+        tag = layout.profile_tag(name)
+        place = next(at % slots for at in range(tag, tag + slots) if not table[at % slots, 0])
+        table[place] = tag, file.append(_build_profile(configuration, profile, categories))
+    file.set_word(layout.PROFILES_OFF, file.append(table.tobytes()))
+    file.set_word(layout.PROFILES_MASK, slots - 1)
 
 
 def _build_profile(configuration: Configuration, profile: Profile, categories: list[str]) -> bytes:
@@ -220,16 +165,10 @@ def _add_metadata(file: _File, configuration: Configuration, categories: list[st
     text = json.dumps(
         {
             "names": str(names_path.absolute()),
-            "subscribers": [subscriber.id for subscriber in configuration.subscribers],
-            "profiles": [subscriber.profile for subscriber in configuration.subscribers],
+            "profiles": list(configuration.profiles),
             "categories": categories,
             "services": list(configuration.services),
         }
     ).encode()
     file.set_word(layout.METADATA_OFF, file.append(text))
     file.set_word(layout.METADATA_BYTES, len(text))
-
-
-def _signed(value: int) -> int:
-    """The low 64 bits of `value` as an int64."""
-    return int.from_bytes((value & (1 << 64) - 1).to_bytes(8, "little"), "little", signed=True)

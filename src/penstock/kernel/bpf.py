@@ -70,6 +70,11 @@ def map_name(fd: int) -> str:
     return _read_info(fd)[24:40].rstrip(b"\0").decode()
 
 
+def map_entries(fd: int) -> int:
+    """How many entries a table has room for."""
+    return int(struct.unpack_from("<I", _read_info(fd), 16)[0])
+
+
 def _read_info(fd: int) -> bytes:
     info, info_at = _room(bytes(128))
     call(OBJ_GET_INFO, struct.pack("<IIQ", fd, 128, info_at))
@@ -114,9 +119,10 @@ def map_bytes(table: Map) -> int:
     return (stride * table.entries + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
-def map_memory(table: Map) -> mmap.mmap:
+def map_memory(table: Map, is_read_only: bool = False) -> mmap.mmap:
     """The memory of an array that was created with BPF_F_MMAPABLE, shared with the kernel."""
-    return mmap.mmap(table.fd, map_bytes(table), mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    rights = mmap.PROT_READ if is_read_only else mmap.PROT_READ | mmap.PROT_WRITE
+    return mmap.mmap(table.fd, map_bytes(table), mmap.MAP_SHARED, rights)
 
 
 # ---- programs ---------------------------------------------------------------------------------------------------------

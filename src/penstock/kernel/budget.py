@@ -6,9 +6,9 @@ nobody on the internet can spend what a subscriber needs to ask. Two CPUs may sp
 cheaper than an atomic operation and harms nobody.
 """
 
-from penstock.compile.memory import put64, shared, shr, u32, u64
+from penstock.compile.memory import put32, put64, shared, shr, u32, u64
 from penstock.kernel import tables as t
-from penstock.kernel.primitives import coarse_time_ns, constant, value_of
+from penstock.kernel.primitives import coarse_time_ns, constant, element
 
 BURST_NS = 2_000_000_000  # what may be spent at once, in time
 OPEN_COST = 4  # what opens a flow: a record that stays for a minute costs more than a packet that is read at once
@@ -17,16 +17,16 @@ CLOSED_SHIFT = 1  # from FAILS_CLOSED to SUBSCRIBER_CLOSED
 
 @shared
 def owner_of(rights):  # type: ignore[no-untyped-def]
-    """The owner's number in a value of the subscribers table."""
-    return shr(rights, t.SUBSCRIBER_OWNER_SHIFT) & t.OWNER_MASK
+    """The owner's number in rights: the flags of a subscriber's line, his number above them."""
+    return shr(rights, t.RIGHTS_OWNER_SHIFT) & t.OWNER_MASK
 
 
 @shared
 def rights_of(record):  # type: ignore[no-untyped-def]
-    """What a record remembers of its subscriber, as the subscribers table would say it."""
+    """What a record remembers of its subscriber, as rights."""
     flags = u32(record + t.FLOW_FLAGS)
     closed = (flags & t.FAILS_CLOSED) >> CLOSED_SHIFT  # no branch: the verifier follows each
-    return closed | shr(flags, t.OWNER_SHIFT) << t.SUBSCRIBER_OWNER_SHIFT
+    return closed | shr(flags, t.OWNER_SHIFT) << t.RIGHTS_OWNER_SHIFT
 
 
 @shared
@@ -41,16 +41,18 @@ def spend(skb, rights, cost):  # type: ignore[no-untyped-def]
 
     Returns: 1; 0 when there is too little left, and nothing was spent.
     """
-    line = value_of(skb, t.budgets) + (owner_of(rights) & (t.BUDGET_COUNT - 1)) * t.BUDGET_BYTES
-    interval_ns = u64(line + t.BUDGET_INTERVAL_NS)
+    line = element(skb, t.subscribers, owner_of(rights) & constant(skb, t.subscriber_mask))
+    if line == 0:
+        return 1  # only where the kernel cannot prove the index
+    interval_ns = u32(line + t.SUBSCRIBER_INTERVAL_NS)
     if interval_ns == 0:
         return 1
-    place = line + (t.BUDGET_CLIENT_NS if constant(skb, t.from_client) else t.BUDGET_SERVER_NS)
+    place = line + (t.SUBSCRIBER_CLIENT_NS if constant(skb, t.from_client) else t.SUBSCRIBER_SERVER_NS)
     now_ns, earned_ns = coarse_time_ns(skb), u64(place)
     if earned_ns < now_ns:
         earned_ns = now_ns
     if earned_ns - now_ns > BURST_NS:
-        put64(line + t.BUDGET_REFUSED, u64(line + t.BUDGET_REFUSED) + 1)
+        put32(line + t.SUBSCRIBER_REFUSED, u32(line + t.SUBSCRIBER_REFUSED) + 1)
         return 0
     put64(place, earned_ns + cost * interval_ns)
     return 1

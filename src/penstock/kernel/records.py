@@ -7,11 +7,10 @@ half-open without a byte, or over UDP. With no room, a protected subscriber's TC
 unjudged flow is never forgotten for another.
 """
 
-from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, stack, u8, u32, u64
+from penstock.compile.memory import compare_exchange32, put32, put64, shared, shr, u8, u32, u64
 from penstock.flow.record import REFUSED, age_of, is_settled, pack_word, sequence_difference, state_of
 from penstock.kernel import tables as t
-from penstock.kernel.primitives import constant, element, find, value_of
-from penstock.kernel.tables import SUBSCRIBER_KEY_BYTES
+from penstock.kernel.primitives import constant, element, value_of
 from penstock.wire.headers import PROTOCOL_UDP, VIEW_HASH, blur, hash_flow, is_same_key
 
 IDLE_MS = 600_000  # above RFC 5382's 4 minutes for transitory NAT state; longer for a stream that only waits
@@ -187,26 +186,3 @@ def make_record(skb, bucket, record, view, key, birth, server_isn, state, flags,
     if tag_at:
         compare_exchange32(tag_at, t.TAG_BUSY, tag)  # a full barrier behind the fields
     return record
-
-
-@shared
-def find_protection(skb, key, scope):  # type: ignore[no-untyped-def]
-    """The subscriber flags of the key's client by longest prefix, 0 without a subscriber.
-
-    Reads: the prefix lengths in use, longest first. Bounds: PREFIX_LIMIT look-ups.
-    """
-    control = value_of(skb, t.control)
-    count = u64(control + t.CONTROL_PREFIXES)
-    wanted = stack(SUBSCRIBER_KEY_BYTES)
-    for number in range(t.PREFIX_LIMIT):
-        if number >= count:
-            break
-        line = control + t.CONTROL_LENGTHS + number * t.PREFIX_BYTES
-        put32(wanted, scope)
-        put32(wanted + 4, u64(line))
-        put64(wanted + 8, u64(key + t.FLOW_CLIENT) & u64(line + 8))
-        put64(wanted + 16, u64(key + t.FLOW_CLIENT + 8) & u64(line + 16))
-        found = find(skb, t.subscribers, wanted)
-        if found:
-            return u64(found)
-    return 0

@@ -39,6 +39,7 @@ from penstock.kernel.health import (
     note_syn_ack,
 )
 from penstock.kernel.options import neutralise_options, read_echo, read_handshake_options
+from penstock.kernel.owners import find_rights
 from penstock.kernel.primitives import (
     coarse_time_ns,
     constant,
@@ -50,11 +51,12 @@ from penstock.kernel.primitives import (
     skb_end,
     skb_gso_size,
     skb_len,
+    skb_vlan_present,
+    skb_vlan_tci,
     value_of,
 )
 from penstock.kernel.records import (
     find_bucket,
-    find_protection,
     find_record,
     is_closed,
     is_foreign_segment,
@@ -94,6 +96,13 @@ def is_judged_port(skb, view):  # type: ignore[no-untyped-def]
 
 
 @shared
+def scope_of(skb, view):  # type: ignore[no-untyped-def]
+    """The scope of the packet's outer VLAN (IEEE 802.1Q), in the device's metadata or in front of its bytes."""
+    tag = skb_vlan_tci(skb) if skb_vlan_present(skb) else u64(view + h.VIEW_VLAN)
+    return u16(value_of(skb, t.control) + t.CONTROL_SCOPES + ((tag & h.VLAN_ID) << 1))
+
+
+@shared
 def parse(skb, view, key):  # type: ignore[no-untyped-def]
     """parse_packet, once more after the headers were pulled into the linear part if they did not all stand there."""
     zero = u64(value_of(skb, t.control) + t.CONTROL_ZERO)
@@ -105,6 +114,7 @@ def parse(skb, view, key):  # type: ignore[no-untyped-def]
     has_end = status == h.IS_TCP or status == h.IS_UDP or status == h.IS_OTHER or status == h.IS_FRAGMENT
     if has_end and u64(view + h.VIEW_END) > skb_len(skb):
         return h.IS_MALFORMED  # the IP header claims more bytes than there are
+    put32(key + t.FLOW_SCOPE, u32(key + t.FLOW_SCOPE) | scope_of(skb, view))
     return status
 
 
@@ -113,7 +123,7 @@ def steer_handshake(skb, view, key, bucket, record, now_ms):  # type: ignore[no-
     """A SYN, or a SYN-ACK (the server's makes the record)."""
     from_client, is_answer = constant(skb, t.from_client), u64(view + h.VIEW_FLAGS) & h.ACK
     l4, payload = u64(view + h.VIEW_L4), u64(view + h.VIEW_PAYLOAD)
-    rights = find_protection(skb, key, 0)
+    rights = find_rights(skb, key)
     is_judged = rights & t.SUBSCRIBER_PROTECTED and is_judged_port(skb, view)
     if from_client:
         if is_answer:
@@ -164,7 +174,7 @@ def steer_unrecorded(skb, view, key, bucket, now_ms):  # type: ignore[no-untyped
     take another way. The first is judged segment by segment, the second gets a record now."""
     if u64(view + h.VIEW_SIZE) == 0 and u64(view + h.VIEW_FLAGS) & h.URG == 0:
         return r.NO_FLOW
-    rights = find_protection(skb, key, 0)
+    rights = find_rights(skb, key)
     if rights & t.SUBSCRIBER_PROTECTED == 0 or not is_judged_port(skb, view):
         return r.UNPROTECTED
     birth, record, reason = find_first_byte(skb, view), 0, r.UP_MIDSTREAM
@@ -319,7 +329,7 @@ def steer_datagram(skb, view, key):  # type: ignore[no-untyped-def]
             return r.FREE
         rights = rights_of(record)
     else:
-        rights = find_protection(skb, key, 0)
+        rights = find_rights(skb, key)
         if rights & t.SUBSCRIBER_PROTECTED == 0:
             return r.UNPROTECTED
         if spend(skb, rights, OPEN_COST - 1) == 0:  # and one for going up
@@ -344,7 +354,7 @@ def steer_inbound_datagram(skb, view, key):  # type: ignore[no-untyped-def]
         if is_dns and record and age_of(now_ms, u32(record + t.FLOW_SEEN)) < ASKED_MS:
             return send_up(skb, view, key, 0, t.NO_RECORD, rights_of(record), r.UP_ANSWER)
         if not is_dns and record == 0:
-            rights = find_protection(skb, key, 0)
+            rights = find_rights(skb, key)
             if rights & t.SUBSCRIBER_PROTECTED and spend(skb, rights, 1):
                 send_peek(skb, view, key, t.NO_RECORD, rights, t.UP_SMALL)
     return r.DATAGRAM_SERVER
@@ -366,7 +376,7 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
             return r.FRAGMENT_SERVER if status == h.IS_FRAGMENT else r.TRUNCATED
         if status == h.IS_DEEP and u64(view + h.VIEW_L3) == 0:
             return r.MALFORMED  # tags that no honest frame has, before an address that nobody has read
-        rights, protocol = find_protection(skb, key, 0), u64(view + h.VIEW_PROTOCOL)
+        rights, protocol = find_rights(skb, key), u64(view + h.VIEW_PROTOCOL)
         if status != h.IS_FRAGMENT:
             # No server should read it; a protected subscriber's must not be the one that does.
             if rights & t.SUBSCRIBER_PROTECTED == 0:
@@ -374,8 +384,8 @@ def decide(skb, view, key):  # type: ignore[no-untyped-def]
             return r.MALFORMED_OPEN if policy_of(skb, MALFORMED) == FORWARD else r.MALFORMED
         if protocol != h.PROTOCOL_TCP and protocol != h.PROTOCOL_UDP and not u64(view + h.VIEW_IS_IPV6):
             return r.NOT_TCP
-        if rights & t.SUBSCRIBER_PROTECTED == 0:
-            return r.UNPROTECTED
+        if rights & (t.SUBSCRIBER_PROTECTED | t.SUBSCRIBER_SHARED) == 0:
+            return r.UNPROTECTED  # (whose piece it is of a shared address, the whole packet's port says)
         find_bucket(skb, view, key)
         put64(view + h.VIEW_SIZE, 0)
         return send_up(skb, view, key, 0, t.NO_RECORD, rights, r.UP_FRAGMENT)

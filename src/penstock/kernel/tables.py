@@ -19,11 +19,10 @@ and its first word is the epoch, odd while the switch is on.
 
 from penstock.kernel.declared import Constant, Map
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 # Begins the name of every table: the one place for it that all kinds of tables have.
 VERSION_WORD = f"v{LAYOUT_VERSION}_"
 MMAPABLE = 1 << 10
-NO_PREALLOC = 1
 
 # ---- flow table -------------------------------------------------------------------------------------------------------
 WAYS = 8
@@ -41,6 +40,7 @@ FLOW_LEFT = 112  # of an open flow: bytes of a body past F, 64 bits
 FLOW_ANSWER, FLOW_ANSWER_SEQ, FLOW_ANSWER_END = 112, 116, 120  # of a refused flow
 FLOW_FIN = 124
 KEY_BYTES = 40
+SCOPE_MASK = 0xFFFFFF
 
 # FLOW_FLAGS
 HAS_TIMESTAMPS, HAS_MD5, FAILS_CLOSED, IS_UNPROTECTED, IS_INBOUND = 1, 2, 4, 8, 16
@@ -50,7 +50,7 @@ CONTESTED = (
     1024  # another handshake of the same ports could still be completed, until the server acknowledges something
 )
 ONE_WAY = 2048  # the client's SYN and first bytes made it: of the server nothing was seen
-OWNER_SHIFT, OWNER_MASK = 12, 0xFFFFF  # the upper bits: whose flow it is, as the subscribers table numbers them
+OWNER_SHIFT, OWNER_MASK = 12, 0xFFFFF  # the upper bits: whose flow it is, the number of its subscriber
 
 # ---- ring records -----------------------------------------------------------------------------------------------------
 UP_REASON, UP_FROM_CLIENT, UP_LENGTH, UP_GSO_SIZE, UP_GSO_SEGS, UP_VLAN_PRESENT = 0, 4, 8, 12, 16, 20
@@ -67,15 +67,19 @@ PEEK_BYTES = 1024
 # ---- control words, one value -----------------------------------------------------------------------------------------
 CONTROL_EPOCH = 0  # odd: on. `off` and `on` add one, a start of the process adds two
 CONTROL_ZERO = 8  # stays 0: what is XORed with it is unknown to the verifier
-CONTROL_PREFIXES = 16  # how many prefix lengths are in use
+CONTROL_SHAPES = 16  # shapes of places in use: how many, and << 8 in which bank
 CONTROL_EXCEPTIONS = 24  # two bits for each cause: kernel.exceptions
 CONTROL_HASH_KEY = 32  # of the flow table; 0: not drawn yet
 CONTROL_STALE_SEEN = 40  # packets that found nobody to read them, as the control process saw it last
-CONTROL_LENGTHS = 64  # per prefix length, longest first: its bits, then the mask of the address as two words
-PREFIX_BYTES = 24
-PREFIX_LIMIT = 8
-CONTROL_PORTS = 256  # a bit per TCP port that is judged
-CONTROL_BYTES = CONTROL_PORTS + 8192
+CONTROL_SHAPE_LINES = 64  # two banks of SHAPE_LIMIT lines, longest first: one is read, the other may be written
+SHAPE_HIGH, SHAPE_LOW = 0, 8  # the mask of the address
+SHAPE_PORTS = 16  # the mask of the client's port
+SHAPE_WORD = 24  # what sets one shape apart from the others
+SHAPE_BYTES, SHAPE_LIMIT = 32, 8
+SHAPE_BANK_BYTES = SHAPE_LIMIT * SHAPE_BYTES
+CONTROL_PORTS = 1024  # a bit per TCP port that is judged
+CONTROL_SCOPES = CONTROL_PORTS + 8192  # 16 bits per VLAN ID: the scope
+CONTROL_BYTES = CONTROL_SCOPES + 2 * 4096
 
 # ---- pulse: one line of 64 bytes per ring -----------------------------------------------------------------------------
 PULSE_BYTES = 64
@@ -83,15 +87,20 @@ PULSE_TIME_NS, PULSE_SLEEPING, PULSE_UNNUMBERED = 0, 8, 16
 RINGS_BOUND = 16
 STALE_NS = 100_000_000  # the brief's limit: fail open within 100 ms
 
-# ---- subscribers: prefix -> flags -------------------------------------------------------------------------------------
-SUBSCRIBER_KEY_BYTES = 24  # scope u32, bits u32, address 16
-SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED = 1, 2  # the lower half of the value; the upper one is the owner's number
-SUBSCRIBER_OWNER_SHIFT = 32
+# ---- addresses: place -> number of its subscriber ---------------------------------------------------------------------
+ADDRESS_SLOTS, ADDRESS_BUCKET_BYTES = 8, 64  # a cache line of words: tag << NUMBER_BITS | number, 0: empty
+NUMBER_BITS, NUMBER_MASK = 20, 0xFFFFF  # as many bits as OWNER_MASK has
 
-# ---- budgets: one line per owner --------------------------------------------------------------------------------------
-BUDGET_COUNT, BUDGET_BYTES = 1 << 16, 32
-BUDGET_CLIENT_NS, BUDGET_SERVER_NS = 0, 8  # when what was spent so far would be earned again: either side's
-BUDGET_INTERVAL_NS, BUDGET_REFUSED = 16, 24  # the time in which one packet is earned (0: no limit); packets dropped
+# ---- subscribers: one line per number; 0 is nobody, the last one whoever shares an address by ports ----------------------
+SUBSCRIBER_CLIENT_NS, SUBSCRIBER_SERVER_NS = 0, 8  # when what was spent would be earned again: either side's budget
+SUBSCRIBER_INTERVAL_NS, SUBSCRIBER_REFUSED = (
+    16,
+    20,
+)  # the time in which a packet is earned (0: no limit); packets dropped
+SUBSCRIBER_PROFILE, SUBSCRIBER_FLAGS = 24, 28  # policy.layout.profile_tag; the flags below
+SUBSCRIBER_BYTES = 32
+SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED, SUBSCRIBER_SHARED, SUBSCRIBER_PAUSED = 1, 2, 4, 8
+RIGHTS_OWNER_SHIFT = 32  # rights: the flags, and the owner's number above them
 
 # ---- handshakes: the latest ones by hash, whether or not their flow has a record ---------------------------------------
 HANDSHAKE_COUNT, HANDSHAKE_BYTES = 1 << 16, 32
@@ -118,8 +127,8 @@ counters = Map("counters", "array", 4, COUNTER_BYTES * COUNTER_CPUS, 1, MMAPABLE
 path_counters = Map("path_counters", "array", 4, COUNTER_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a line per worker
 verdict_times = Map("verdict_times", "array", 4, HISTOGRAM_BYTES * RINGS_BOUND, 1, MMAPABLE)  # a histogram per worker
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
-subscribers = Map("subscribers", "hash", SUBSCRIBER_KEY_BYTES, 8, 1 << 21, NO_PREALLOC)
-budgets = Map("budgets", "array", 4, BUDGET_BYTES * BUDGET_COUNT, 1, MMAPABLE)
+addresses = Map("addresses", "array", 4, ADDRESS_BUCKET_BYTES, 65536, MMAPABLE)
+subscribers = Map("subscribers", "array", 4, SUBSCRIBER_BYTES, 65536, MMAPABLE)
 handshakes = Map("handshakes", "array", 4, HANDSHAKE_BYTES * HANDSHAKE_COUNT, 1, 0)
 health = Map("health", "array", 4, HEALTH_BYTES * 2 * COUNTER_CPUS, 1, MMAPABLE)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)
@@ -130,3 +139,5 @@ ring_mask = Constant("ring_mask")
 peer_ifindex = Constant("peer_ifindex")
 from_client = Constant("from_client")  # 1 in the program of ingress, 0 in that of egress
 hash_key = Constant("hash_key")
+address_mask = Constant("address_mask")  # buckets of `addresses` less one
+subscriber_mask = Constant("subscriber_mask")

@@ -22,7 +22,7 @@ from penstock.kernel import bpf, tables
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.declared import Map
 from penstock.line.links import PROMISCUOUS
-from penstock.line.pins import Pins, Switch, open_switches
+from penstock.line.pins import Pins, Size, Switch, open_switches
 
 SIDES = ("ingress", "egress")
 TABLES = (
@@ -33,8 +33,8 @@ TABLES = (
     tables.path_counters,
     tables.verdict_times,
     tables.scratch,
+    tables.addresses,
     tables.subscribers,
-    tables.budgets,
     tables.handshakes,
     tables.health,
 )
@@ -172,13 +172,13 @@ def mark_held(pins: Pins, side: str, held: bool) -> None:
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------------
-def open_tables(pins: Pins, capacity: int, workers: int) -> bool:
-    """Open the pinned tables, or create and pin them. `capacity`: flows, a power of two. Returns whether they are new.
+def open_tables(pins: Pins, size: Size) -> bool:
+    """Open the pinned tables, or create and pin them. Returns whether they are new.
 
     Tables beside those in use are made anew: what they say of flows is old. A switch that was turned off stays off.
     """
-    tables.flows.entries = capacity // tables.WAYS
-    pins.choose(capacity, workers)
+    size.declare()
+    pins.choose(size)
     is_whole = (pins.tables / "rings").exists()  # which is pinned last
     if pins.tables.exists() and not (is_whole and pins.in_use() in (None, pins.tables)):
         pins.remove_tables(pins.tables)
@@ -186,9 +186,10 @@ def open_tables(pins: Pins, capacity: int, workers: int) -> bool:
     pins.tables.mkdir(mode=0o700, exist_ok=True)
     for table in TABLES:
         _open_table(pins, table)
-    _open_rings(pins, workers)
+    _open_rings(pins, size.workers)
     if not is_whole:
         control = Control()
+        control.set_word(tables.CONTROL_HASH_KEY, secrets.randbits(63) | 1)
         control.renew()
         if any(switch.was_turned_off for switch in open_switches(pins.others())):
             Switch(pins.tables).turn(False)
@@ -225,7 +226,7 @@ def _open_ring(pins: Pins, number: int) -> int:
 
 
 class Control:
-    """The control table: the switch, the ports, the prefix lengths."""
+    """The control table: the switch, the ports, the scopes."""
 
     def __init__(self) -> None:
         self.memory = bpf.map_memory(tables.control)
@@ -254,6 +255,10 @@ class Control:
         """A bit per TCP port that is judged."""
         self.memory[tables.CONTROL_PORTS : tables.CONTROL_PORTS + 8192] = ports
 
+    def set_scopes(self, scopes: bytes) -> None:
+        """The scope of each VLAN ID, 16 bits each."""
+        self.memory[tables.CONTROL_SCOPES : tables.CONTROL_SCOPES + 8192] = scopes
+
 
 def compile_steer() -> Program:
     """The kernel program, from the cache if it is there."""
@@ -267,7 +272,7 @@ def load_steer(pair: Pair, pins: Pins) -> list[int]:
     """Have the kernel take `steer` for each side: compiled, verified and at hand, so that attaching takes no longer than
     it must. Their descriptors."""
     program = compile_steer()
-    key = _hash_key(pins)
+    key = Control().word(tables.CONTROL_HASH_KEY)
     programs = []
     for side in SIDES:
         constants = {
@@ -276,6 +281,8 @@ def load_steer(pair: Pair, pins: Pins) -> list[int]:
             "peer_ifindex": pair.peer(side),
             "from_client": 1 if side == "ingress" else 0,
             "hash_key": key,
+            "address_mask": tables.addresses.entries - 1,
+            "subscriber_mask": tables.subscribers.entries - 1,
         }
         programs.append(bpf.load_program(program, constants))
     return programs
@@ -308,16 +315,6 @@ def detach_steer(pins: Pins) -> None:
 
 def _ring_count(pins: Pins) -> int:
     return sum(1 for path in pins.tables.iterdir() if path.name.startswith("ring_"))
-
-
-def _hash_key(pins: Pins) -> int:
-    """The secret of the flow table's hash: drawn once for a table, kept in it."""
-    control = Control()
-    key = control.word(tables.CONTROL_HASH_KEY)
-    if key == 0:
-        key = secrets.randbits(63) | 1
-        control.set_word(tables.CONTROL_HASH_KEY, key)
-    return key
 
 
 # ---- what the packet process maps -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ that would have been sent come out.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from penstock.kernel import tables as t
 from penstock.kernel.declared import Constant
 from penstock.kernel.reasons import UP_FIRST
 from penstock.kernel.steer import TCX_DROP, steer
-from penstock.line.protection import Prefix, prefix_key, prefix_line
+from penstock.line.directory import Directory
 from penstock.path import layout
 from penstock.path.layout import HELD
 from penstock.path.memory import SharedMemory, WorkerMemory
@@ -52,7 +52,13 @@ class NativePath:
     """One interface pair in memory. Times are the caller's, in nanoseconds."""
 
     def __init__(
-        self, capacity: int = 4096, options: int = 0, *, stream_count: int = 256, large_count: int = 8
+        self,
+        capacity: int = 4096,
+        options: int = 0,
+        *,
+        stream_count: int = 256,
+        large_count: int = 8,
+        subscribers: int = 1 << 10,
     ) -> None:
         self._kept: list[Any] = []
         buckets = capacity // t.WAYS
@@ -63,8 +69,8 @@ class NativePath:
         self.path_counters = self._room(t.COUNTER_BYTES)
         self.times = self._room(t.HISTOGRAM_BYTES)
         self.scratch = self._room(128 * t.COUNTER_CPUS)
-        self.subscribers = self._room(1 << 16)
-        self.budgets = self._room(t.BUDGET_BYTES * t.BUDGET_COUNT)
+        self.addresses = self._room(subscribers * t.ADDRESS_BUCKET_BYTES)
+        self.subscribers = self._room(subscribers * t.SUBSCRIBER_BYTES)
         self.handshakes = self._room(t.HANDSHAKE_BYTES * t.HANDSHAKE_COUNT)
         self.health = self._room(t.HEALTH_BYTES * 2 * t.COUNTER_CPUS)
         self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
@@ -73,16 +79,19 @@ class NativePath:
         self.bindings = self._room(8 * p.BINDING_WORDS).view(np.int64)
         for table, room in (
             (t.flows, self.flows), (t.control, self.control), (t.pulse, self.pulse), (t.counters, self.counters),
-            (t.scratch, self.scratch), (t.subscribers, self.subscribers), (t.rings, self.ring),
-            (t.budgets, self.budgets), (t.handshakes, self.handshakes), (t.health, self.health),
+            (t.scratch, self.scratch), (t.addresses, self.addresses), (t.subscribers, self.subscribers),
+            (t.rings, self.ring), (t.handshakes, self.handshakes), (t.health, self.health),
         ):  # fmt: skip
             self.bindings[table.number] = room.ctypes.data
         self._bind(t.bucket_mask, buckets - 1)
         self._bind(t.ring_mask, 0)
         self._bind(t.peer_ifindex, 1)
         self._bind(t.hash_key, HASH_KEY)
+        self._bind(t.address_mask, subscribers - 1)
+        self._bind(t.subscriber_mask, subscribers - 1)
         struct.pack_into("<Q", self.control, t.CONTROL_HASH_KEY, HASH_KEY)
-        self.control[t.CONTROL_PORTS :] = 255
+        self.control[t.CONTROL_PORTS : t.CONTROL_SCOPES] = 255
+        self.directory = Directory(self.control, self.addresses, self.subscribers)
         self.set_epoch(1)
         self.shared = SharedMemory(1)
         self.worker = WorkerMemory(
@@ -98,6 +107,7 @@ class NativePath:
         self.worker.set(layout.W_CAPTURE, int(self.capture.ctypes.data))
         self.worker.set(layout.W_OPTIONS, options)
         self.worker.set(layout.W_BUCKET_MASK, buckets - 1)
+        self.worker.set_directory(self.addresses, self.subscribers)
         self.worker.set(layout.W_EPOCH, 1)  # it has read for long
         self.worker.set(layout.W_EPOCH_MS, -RETAIN_MS)
 
@@ -119,19 +129,6 @@ class NativePath:
         """The policy by which the path judges."""
         self.worker.set(layout.W_SNAPSHOT, snapshot_address)
         self.worker.set(layout.W_NAMES, names_address)
-
-    def set_protection(self, prefixes: Iterable[Prefix]) -> None:
-        """Who is protected."""
-        entries = list(prefixes)
-        lengths = sorted({bits for _, _, bits, _ in entries}, reverse=True)
-        struct.pack_into("<Q", self.control, t.CONTROL_PREFIXES, len(lengths))
-        for number, bits in enumerate(lengths):
-            at = t.CONTROL_LENGTHS + number * t.PREFIX_BYTES
-            self.control[at : at + t.PREFIX_BYTES] = np.frombuffer(prefix_line(bits), np.uint8)
-        packed = b"".join(
-            prefix_key(scope, address, bits) + struct.pack("<Q", flags) for scope, address, bits, flags in entries
-        )
-        self.subscribers[: 8 + len(packed)] = np.frombuffer(struct.pack("<Q", len(entries)) + packed, np.uint8)
 
     def set_pulse(self, time_ns: int) -> None:
         """The worker's last sign of life."""

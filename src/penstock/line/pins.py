@@ -1,7 +1,7 @@
 """Where an installation keeps its tables, programs and links: a directory on bpffs.
 
     /sys/fs/bpf/penstock-<network namespace>-<ingress>-<egress>/
-        layout-3-65536-1/       tables: layout version, flows, workers; and the program that works on them
+        layout-4-65536-1-65536-262144/      tables: layout version, flows, workers, subscribers, addresses; and the program
         cable_ingress, cable_egress, steer_ingress, steer_egress        links
 
 Tables of another version or size lie beside and are never opened, but for the switch. Which ones are in use the number of
@@ -15,10 +15,11 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import PenstockError
-from penstock.kernel import bpf
+from penstock.kernel import bpf, tables
 from penstock.kernel.tables import CONTROL_EPOCH, LAYOUT_VERSION, VERSION_WORD
 
 BPFFS_MAGIC = 0xCAFE4A11
@@ -104,6 +105,25 @@ def open_table(path: Path) -> int:
     return fd
 
 
+@dataclass(frozen=True)
+class Size:
+    """How large the tables are: powers of two, `addresses` counting places that can be held in two slots each."""
+
+    flows: int
+    workers: int
+    subscribers: int = 1 << 16
+    addresses: int = 1 << 18
+
+    def declare(self) -> None:
+        """Have tables that are made or mapped from now on be so large."""
+        tables.flows.entries = self.flows // tables.WAYS
+        tables.subscribers.entries = self.subscribers
+        tables.addresses.entries = max(2 * self.addresses // tables.ADDRESS_SLOTS, 2)
+
+    def __str__(self) -> str:
+        return f"{self.flows}-{self.workers}-{self.subscribers}-{self.addresses}"
+
+
 class Pins:
     """The pin directory of one interface pair. `tables` is where this version's are, once `choose` said which size."""
 
@@ -113,9 +133,9 @@ class Pins:
         self.directory = root / f"penstock-{network_namespace()}-{names}"
         self.tables = self.directory / f"layout-{LAYOUT_VERSION}"
 
-    def choose(self, capacity: int, workers: int) -> None:
-        """Use the tables for so many flows and workers."""
-        self.tables = self.directory / f"layout-{LAYOUT_VERSION}-{capacity}-{workers}"
+    def choose(self, size: Size) -> None:
+        """Use the tables of this size."""
+        self.tables = self.directory / f"layout-{LAYOUT_VERSION}-{size}"
 
     def make(self) -> None:
         """Make the directory of the pair, for root alone."""

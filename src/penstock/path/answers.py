@@ -23,7 +23,7 @@ from penstock.kernel.tables import (
     UP_PAYLOAD,
     UP_PAYLOAD_BYTES,
 )
-from penstock.path.hosts import note_resolved, subscriber_of
+from penstock.path.hosts import note_resolved, profile_of, secret_of
 from penstock.path.layout import (
     D_CUTS,
     D_MAPPED,
@@ -33,11 +33,9 @@ from penstock.path.layout import (
     W_FRAME,
     W_PLAIN,
     W_POOL,
-    W_SECRET,
-    W_SNAPSHOT,
 )
 from penstock.path.send import send_frame, send_packet, vlan_tag_of
-from penstock.policy.judge import ECH_KEEP, PROFILE_ECH, profile_of
+from penstock.policy.judge import ECH_KEEP, PROFILE_ECH
 from penstock.request import dns, dns_answer
 from penstock.request.status import COMPLETE
 from penstock.wire.checksum import WRONG
@@ -53,7 +51,7 @@ RECORDS_LIMIT = 512
 def _bind_record(w, u, record, host, size):  # type: ignore[no-untyped-def]
     """Remember what one record says. Returns: 1 when it offers ECH."""
     kind, address = u64(record + dns_answer.TYPE), u64(record + dns_answer.DATA_AT)
-    client, table, secret = u + UP_KEY + FLOW_CLIENT, u64(w + W_BINDINGS), u64(w + W_SECRET)
+    client, table, secret = u + UP_KEY + FLOW_CLIENT, u64(w + W_BINDINGS), secret_of(w, u)
     ttl_ms = min(max(u64(record + dns_answer.TTL), TTL_LEAST_S), TTL_MOST_S) * MS_PER_S
     if kind == dns.A and u64(record + dns_answer.DATA_BYTES) == 4:
         mapped = u64(w + W_DNS) + D_MAPPED
@@ -86,7 +84,7 @@ def _bind_message(w, u, p, end):  # type: ignore[no-untyped-def]
             has_ech |= _bind_record(w, u, record, host, size)
     note_resolved(w, u, host, size)
     if has_ech:
-        key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, size)
+        key = hash_name(secret_of(w, u), u + UP_KEY + FLOW_CLIENT, host, size)
         put_binding(
             u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), TTL_MOST_S * MS_PER_S, OFFERED_ECH, host, 0
         )
@@ -100,7 +98,7 @@ def _wants_ech_removed(w, u, p, end):  # type: ignore[no-untyped-def]
     dns.read_edns(p, end, state)
     if u64(state + dns.DNSSEC_OK):
         return False
-    profile = profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u))
+    profile = profile_of(w, u)
     return profile != 0 and u8(profile + PROFILE_ECH) != ECH_KEEP
 
 

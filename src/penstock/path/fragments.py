@@ -15,15 +15,20 @@ from penstock.flow.record import sequence_difference
 from penstock.flow.stream import POOL_FLOWS, record_at
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
+from penstock.kernel.owners import find_owner_at
 from penstock.kernel.tables import KEY_BYTES, UP_HEAD, UP_IS_IPV6, UP_KEY, UP_L3, UP_L4, UP_LENGTH
 from penstock.path.holds import count_path
 from penstock.path.layout import (
     HELD,
+    W_ADDRESS_MASK,
+    W_ADDRESSES,
     W_BUCKET_MASK,
     W_CONTROL,
     W_FRAGMENTS,
     W_NOW_NS,
     W_POOL,
+    W_SUBSCRIBER_MASK,
+    W_SUBSCRIBERS,
     W_VIEW,
 )
 from penstock.path.send import FRAGMENT, send_packet
@@ -258,9 +263,22 @@ def _find_number(w, view, key):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _find_sharer(w, u, key):  # type: ignore[no-untyped-def]
+    """Whose packet it is, if several share its address: a piece has no port to say so. Returns: his flags."""
+    lines, mask = u64(w + W_SUBSCRIBERS), u64(w + W_SUBSCRIBER_MASK)
+    line = lines + (u64(u + t.UP_OWNER) & mask) * t.SUBSCRIBER_BYTES
+    if u32(line + t.SUBSCRIBER_FLAGS) & t.SUBSCRIBER_SHARED:
+        secret, control = u64(u64(w + W_CONTROL) + t.CONTROL_HASH_KEY), u64(w + W_CONTROL)
+        number = find_owner_at(control, u64(w + W_ADDRESSES), u64(w + W_ADDRESS_MASK), secret, key)
+        put64(u + t.UP_OWNER, number)
+        line = lines + (number & mask) * t.SUBSCRIBER_BYTES
+    return u32(line + t.SUBSCRIBER_FLAGS)
+
+
+@shared
 def build_whole(w, slot):  # type: ignore[no-untyped-def]
-    """The ring record of the packet in one piece. Returns: its address; 0 when it is neither TCP nor UDP, so that there is
-    nothing to judge; -1 when it must not pass."""
+    """The ring record of the packet in one piece. Returns: its address; 0 when it is neither TCP nor UDP, or nobody's
+    who is protected, so that there is nothing to judge; -1 when it must not pass."""
     first = u64(slot + SLOT_FIRST)
     frame = _write_headers(slot, first)
     if frame == 0:
@@ -289,7 +307,10 @@ def build_whole(w, slot):  # type: ignore[no-untyped-def]
     put32(u + t.UP_FLAGS, u64(view + h.VIEW_FLAGS))
     put32(u + t.UP_TTL, u64(view + h.VIEW_TTL))
     put32(u + t.UP_IS_PEEK, IS_WHOLE)
+    put32(key + t.FLOW_SCOPE, u32(key + t.FLOW_SCOPE) | u32(first + UP_KEY + t.FLOW_SCOPE) & t.SCOPE_MASK)
     move(u + UP_KEY, key, KEY_BYTES)
+    if _find_sharer(w, u, key) & t.SUBSCRIBER_PROTECTED == 0:
+        return 0
     number = _find_number(w, view, key)
     put32(u + t.UP_FLOW, number)
     if number != t.NO_RECORD and status == h.IS_TCP:  # the kernel saw no segment: what was sent is known only now

@@ -7,7 +7,19 @@ from penstock.compile.memory import put64, shared, u8, u32, u64
 from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, put_binding, read_binding
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED, UNRESOLVED
-from penstock.kernel.tables import FLOW_CLIENT, FLOW_PORTS, FLOW_SERVER, UP_ACK, UP_KEY, UP_SEQ
+from penstock.kernel.tables import (
+    FLOW_CLIENT,
+    FLOW_PORTS,
+    FLOW_SCOPE,
+    FLOW_SERVER,
+    SCOPE_MASK,
+    SUBSCRIBER_BYTES,
+    SUBSCRIBER_PROFILE,
+    UP_ACK,
+    UP_KEY,
+    UP_OWNER,
+    UP_SEQ,
+)
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_UNRESOLVED, write_event
 from penstock.path.layout import (
     ALL_REQUESTS,
@@ -23,6 +35,8 @@ from penstock.path.layout import (
     W_POOL,
     W_SECRET,
     W_SNAPSHOT,
+    W_SUBSCRIBER_MASK,
+    W_SUBSCRIBERS,
 )
 from penstock.path.sample import sample_request
 from penstock.policy.actions import BLOCK, FORWARD, REPORT
@@ -36,11 +50,10 @@ from penstock.policy.judge import (
     PROFILE_UNRESOLVED,
     UNRESOLVED_BLOCKED,
     UNRESOLVED_IGNORED,
+    find_profile,
     judge,
-    profile_of,
 )
 from penstock.policy.layout import DOT_REFUSED, REPORT_ONLY
-from penstock.policy.subscribers import find_subscriber
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
 from penstock.wire.headers import mix
 
@@ -55,7 +68,7 @@ def identify(w, u, marker):  # type: ignore[no-untyped-def]
     state = mix(state, u64(u + UP_KEY + FLOW_CLIENT + 8))
     state = mix(state, u64(u + UP_KEY + FLOW_SERVER))
     state = mix(state, u64(u + UP_KEY + FLOW_SERVER + 8))
-    state = mix(state, u64(u + UP_KEY + FLOW_PORTS))
+    state = mix(state, u64(u + UP_KEY + FLOW_PORTS))  # and the scope
     return mix(mix(state, marker), u64(w + W_SECRET))
 
 
@@ -67,14 +80,27 @@ def marker_of(u):  # type: ignore[no-untyped-def]
 
 @shared
 def subscriber_of(w, u):  # type: ignore[no-untyped-def]
-    """The index of the subscriber behind the packet's client, or -1."""
-    return find_subscriber(u64(w + W_SNAPSHOT), u + UP_KEY + FLOW_CLIENT, 0)
+    """The number of the subscriber behind the packet's client, as the kernel found it; 0 for nobody."""
+    return u64(u + UP_OWNER)
+
+
+@shared
+def profile_of(w, u):  # type: ignore[no-untyped-def]
+    """The profile that holds for the packet's client now, or 0."""
+    line = u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
+    return find_profile(u64(w + W_SNAPSHOT), u32(line + SUBSCRIBER_PROFILE))
+
+
+@shared
+def secret_of(w, u):  # type: ignore[no-untyped-def]
+    """The key of what is remembered of clients: one for each scope, where others have the same addresses."""
+    return u64(w + W_SECRET) ^ (u32(u + UP_KEY + FLOW_SCOPE) & SCOPE_MASK)
 
 
 @shared
 def judge_host(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
     """The action for one host (0 bytes: a request without a name); W_JUDGED says which category and service."""
-    return judge(u64(w + W_SNAPSHOT), u64(w + W_NAMES), subscriber_of(w, u), host, host_bytes, w + W_JUDGED)
+    return judge(u64(w + W_SNAPSHOT), u64(w + W_NAMES), profile_of(w, u), host, host_bytes, w + W_JUDGED)
 
 
 @shared
@@ -115,7 +141,7 @@ def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type:
 @shared
 def find_bound(w, u):  # type: ignore[no-untyped-def]
     """The name that this client last resolved to this server, at D_HOST. Returns: its size, 0 for none."""
-    key = hash_address(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, u + UP_KEY + FLOW_SERVER)
+    key = hash_address(secret_of(w, u), u + UP_KEY + FLOW_CLIENT, u + UP_KEY + FLOW_SERVER)
     found = read_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), u64(w + W_DNS) + D_HOST)
     return max(found, 0) & 0xFFFF
 
@@ -123,7 +149,7 @@ def find_bound(w, u):  # type: ignore[no-untyped-def]
 @shared
 def flags_of_name(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
     """What is known of a name as this client resolved it: RESOLVED, OFFERED_ECH; 0 when it did not."""
-    key = hash_name(u64(w + W_SECRET), u + UP_KEY + FLOW_CLIENT, host, host_bytes)
+    key = hash_name(secret_of(w, u), u + UP_KEY + FLOW_CLIENT, host, host_bytes)
     found = read_binding(u64(w + W_BINDINGS), key, u64(w + W_POOL + POOL_NOW_MS), u64(w + W_DNS) + D_MAPPED)
     return max(found, 0) >> 16
 
@@ -133,7 +159,7 @@ def note_resolved(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
     """Remember that this client resolved a name, and that it resolves its names here."""
     table, now_ms, client = u64(w + W_BINDINGS), u64(w + W_POOL + POOL_NOW_MS), u + UP_KEY + FLOW_CLIENT
     for size in (host_bytes, 0):
-        put_binding(table, hash_name(u64(w + W_SECRET), client, host, size), now_ms, RESOLVED_MS, RESOLVED, host, 0)
+        put_binding(table, hash_name(secret_of(w, u), client, host, size), now_ms, RESOLVED_MS, RESOLVED, host, 0)
     return 0
 
 
@@ -158,7 +184,7 @@ def is_unresolved(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
 @shared
 def hello_flags(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def]
     """The flags of the event of a hello that is allowed."""
-    flags, profile = EVENT_HAS_ECH if has_ech else 0, profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u))
+    flags, profile = EVENT_HAS_ECH if has_ech else 0, profile_of(w, u)
     if profile and u8(profile + PROFILE_UNRESOLVED) != UNRESOLVED_IGNORED and is_unresolved(w, u, host, host_bytes):
         flags |= EVENT_UNRESOLVED
     return flags
@@ -190,8 +216,7 @@ def _judge_hidden(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-d
     """Refuse what the policy cannot judge: DNS over TLS or QUIC, a hidden name, a name that was never resolved.
 
     Returns: a reason, or 0."""
-    snapshot = u64(w + W_SNAPSHOT)
-    profile = profile_of(snapshot, subscriber_of(w, u))
+    snapshot, profile = u64(w + W_SNAPSHOT), profile_of(w, u)
     if profile == 0 or u64(snapshot + REPORT_ONLY):
         return 0
     if u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF == DOT_PORT and u64(snapshot + DOT_REFUSED):

@@ -13,7 +13,7 @@ import numpy as np
 from penstock.compile.memory import CHECKED, allow
 from penstock.flow import connection, stream
 from penstock.flow.bindings import BINDINGS_BYTES
-from penstock.kernel.tables import KEY_BYTES
+from penstock.kernel.tables import ADDRESS_BUCKET_BYTES, KEY_BYTES, SUBSCRIBER_BYTES
 from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
 from penstock.path.fragments import FRAGMENTS_BYTES
@@ -141,6 +141,13 @@ class WorkerMemory:
         ):
             connections[where // 8] = self._place(size)
         connections[connection.SECRET // 8] = secrets.randbits(62)
+
+    def set_directory(self, addresses: Any, subscribers: Any) -> None:
+        """Both tables that say who is where (kernel.owners), as arrays of bytes."""
+        self.set(layout.W_ADDRESSES, int(addresses.ctypes.data))
+        self.set(layout.W_ADDRESS_MASK, len(addresses) // ADDRESS_BUCKET_BYTES - 1)
+        self.set(layout.W_SUBSCRIBERS, int(subscribers.ctypes.data))
+        self.set(layout.W_SUBSCRIBER_MASK, len(subscribers) // SUBSCRIBER_BYTES - 1)
 
     def set(self, offset: int, value: int) -> None:
         """Store a word of the block."""

@@ -31,7 +31,7 @@ from penstock.kernel.tables import (
     UP_KEY,
 )
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
-from penstock.path.hosts import identify, judge_host, note_resolved, subscriber_of, tell_allowed
+from penstock.path.hosts import identify, judge_host, note_resolved, profile_of, subscriber_of, tell_allowed
 from penstock.path.layout import (
     ANSWER_BYTES,
     D_PLAN,
@@ -58,7 +58,6 @@ from penstock.policy.judge import (
     OUT_WOULD,
     PROFILE_ECH,
     PROFILE_LEVELS,
-    profile_of,
 )
 from penstock.policy.layout import DNS_JUDGED, DNS_NODATA_OFF, DNS_PLAN_OFF, DNS_TEXT_BYTES, DNS_TEXT_OFF, REPORT_ONLY
 from penstock.policy.rewrites import find_rewrite
@@ -153,8 +152,7 @@ def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
 @shared
 def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
     """The plan by which this subscriber wants the query answered, or 0. Bounds: QUESTIONS_LIMIT."""
-    snapshot = u64(w + W_SNAPSHOT)
-    profile = profile_of(snapshot, subscriber_of(w, u))
+    snapshot, profile = u64(w + W_SNAPSHOT), profile_of(w, u)
     if profile == 0:
         return 0
     text, names, plan = u64(w + W_DNS) + D_TEXT, u64(w + W_NAMES), 0
@@ -174,7 +172,7 @@ def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
 def _may_offer_ech(w, u, state):  # type: ignore[no-untyped-def]
     """Would the answer bring keys of ECH that this subscriber's profile does not want, to a client that checks no
     signatures? In a stream nobody takes them out of the answer, so that there is none."""
-    profile, kind = profile_of(u64(w + W_SNAPSHOT), subscriber_of(w, u)), u64(_question_at(state, 0) + dns.QTYPE)
+    profile, kind = profile_of(w, u), u64(_question_at(state, 0) + dns.QTYPE)
     if profile == 0 or u64(state + dns.QUESTION_COUNT) != 1 or u64(state + dns.DNSSEC_OK):
         return False
     return (kind == dns.HTTPS or kind == dns.SVCB) and u8(profile + PROFILE_ECH) != ECH_KEEP

@@ -1,4 +1,4 @@
-"""The only code that decides: a subscriber and a host in, an action out.
+"""The only code that decides: a profile and a host in, an action out.
 
 It knows neither packets nor protocols, neither time nor flows; whoever asks for several hosts asks once for each.
 A host in several categories gets the action of the first of them, in the order of the configuration's services; a category
@@ -8,11 +8,13 @@ that is only reported never outranks one that is acted on, else a report would o
 from penstock.compile.memory import count_trailing_zeros, put64, shared, u8, u64
 from penstock.policy.actions import FORWARD, REPORT
 from penstock.policy.layout import (
+    PROFILE_OFF,
+    PROFILE_PROBES,
+    PROFILE_RECORD_BYTES,
+    PROFILE_TAG,
+    PROFILES_MASK,
+    PROFILES_OFF,
     REPORT_ONLY,
-    SUBSCRIBER_BYTES,
-    SUBSCRIBER_COUNT,
-    SUBSCRIBER_PROFILE_OFF,
-    SUBSCRIBERS_OFF,
 )
 from penstock.policy.names import CATEGORY_LIMIT, find_categories
 
@@ -56,28 +58,33 @@ def find_first(profile, hits):  # type: ignore[no-untyped-def]
 
 
 @shared
-def profile_of(snapshot, subscriber):  # type: ignore[no-untyped-def]
-    """The profile of a subscriber, or 0 for nobody and for an index that this snapshot lacks."""
-    if subscriber < 0 or subscriber >= u64(snapshot + SUBSCRIBER_COUNT):
+def find_profile(snapshot, tag):  # type: ignore[no-untyped-def]
+    """The profile with this tag, or 0 for none and for one that this snapshot lacks. Bounds: PROFILE_PROBES records."""
+    if tag == 0:
         return 0
-    record = snapshot + u64(snapshot + SUBSCRIBERS_OFF) + subscriber * SUBSCRIBER_BYTES
-    return snapshot + u64(record + SUBSCRIBER_PROFILE_OFF)
+    table, mask = snapshot + u64(snapshot + PROFILES_OFF), u64(snapshot + PROFILES_MASK)
+    for turn in range(PROFILE_PROBES):
+        record = table + ((tag + turn) & mask) * PROFILE_RECORD_BYTES
+        if u64(record + PROFILE_TAG) == tag:
+            return snapshot + u64(record + PROFILE_OFF)
+        if u64(record + PROFILE_TAG) == 0:
+            return 0
+    return 0
 
 
 @shared
-def judge(snapshot, names, subscriber, host, length, out):  # type: ignore[no-untyped-def]
-    """Judge one host for one subscriber.
+def judge(snapshot, names, profile, host, length, out):  # type: ignore[no-untyped-def]
+    """Judge one host by one profile.
 
-    Reads: snapshot, names (mapped files that belong together), host[0:length) (any case).
+    Reads: snapshot, names (mapped files that belong together), profile (`find_profile`), host[0:length) (any case).
     Writes: out[0:OUT_BYTES): category, service, and the action it would be without report-only mode.
-    Returns: FORWARD, REPORT, BLOCK, REDIRECT or EMPTY. FORWARD for subscriber -1 (nobody's address), for an index that this
-        snapshot lacks, and for a request without a host (length 0).
+    Returns: FORWARD, REPORT, BLOCK, REDIRECT or EMPTY. FORWARD without a profile (0), and for a request without a host
+        (length 0).
     Bounds: those of `find_categories` and `find_first`.
     """
     put64(out + OUT_CATEGORY, -1)
     put64(out + OUT_SERVICE, -1)
     put64(out + OUT_WOULD, FORWARD)
-    profile = profile_of(snapshot, subscriber)
     if profile == 0:
         return FORWARD
     wanted = u64(profile + PROFILE_MASK)

@@ -1,25 +1,24 @@
 """The head of a snapshot file: one int64 each, all offsets from the start of the file.
 
-    | head | lengths | prefix tables | subscribers | profiles | templates | DNS plans, rewrites | JSON for Python |
+    | head | profiles | their table | templates | DNS plans, rewrites | JSON for Python |
 
-Records are described where they are read: lengths and prefixes in `subscribers`, profiles in `judge`, templates in
-`snapshot`. A snapshot never changes; another choice is another file with the next generation.
+Records are described where they are read: profiles in `judge`, templates in `snapshot`. A snapshot never changes; another
+choice is another file with the next generation. Who has which profile is not in it: the subscribers' lines name profiles
+by their tags, which are the same in every snapshot.
 """
 
+import zlib
+
 MAGIC = 0x01594C4F504E4550  # the bytes "PENPOLY", then 1
-VERSION = 2
+VERSION = 3
 
 SNAPSHOT_MAGIC = 0
 SNAPSHOT_VERSION = 8
 SNAPSHOT_GENERATION = 16
 SNAPSHOT_BYTES = 24  # of the whole file
-SNAPSHOT_KEY = 32  # of the prefix tables
 NAMES_KEY_COPY = 40  # two words: the key of the names database that this snapshot belongs to
 REPORT_ONLY = 56  # 1: every action but FORWARD is taken as REPORT
-LENGTH_COUNT = 64
-LENGTHS_OFF = 72
-SUBSCRIBER_COUNT = 80
-SUBSCRIBERS_OFF = 88
+PROFILES_OFF, PROFILES_MASK = 64, 72  # records PROFILE_TAG, PROFILE_OFF at tag & mask, or behind it
 TEMPLATES_OFF = 96
 METADATA_OFF = 104
 METADATA_BYTES = 112
@@ -32,8 +31,11 @@ REWRITES_OFF, REWRITES_MASK = 168, 176  # policy.rewrites; the mask is 0 when th
 DNS_NODATA_OFF = 184  # the plan of an answer without records and without an error
 HEAD_BYTES = 256
 
-# One subscriber, by index.
-SUBSCRIBER_PROFILE_OFF = 0
-SUBSCRIBER_FLAGS = 8
-SUBSCRIBER_BYTES = 16
-FAIL_CLOSED = 1  # flag: without a judgement nothing of this subscriber passes
+# One record of the profiles' table, which is at most half full.
+PROFILE_TAG, PROFILE_OFF, PROFILE_RECORD_BYTES = 0, 8, 16  # tag 0: empty
+PROFILE_PROBES = 64
+
+
+def profile_tag(name: str) -> int:
+    """The 32 bits by which lines, samples and snapshots know a profile; 0 is none."""
+    return zlib.crc32(name.encode()) or 1

@@ -19,9 +19,8 @@ import numpy as np
 
 from penstock.compile.memory import CHECKED, allow, forbid, shared, u64
 from penstock.errors import PenstockError
-from penstock.policy import layout, names, subscribers
+from penstock.policy import layout, names
 from penstock.policy.actions import ACTION_COUNT
-from penstock.policy.judge import PROFILE_LEVELS, PROFILE_MASK
 from penstock.policy.layout import TEMPLATES_OFF
 from penstock.policy.names import CATEGORY_LIMIT
 
@@ -127,8 +126,7 @@ class Snapshot:
         self.names_path = database.path
         self.generation = policy.word(layout.SNAPSHOT_GENERATION)
         self.report_only = policy.word(layout.REPORT_ONLY) != 0
-        self.subscriber_ids: list[str] = metadata["subscribers"]
-        self.subscriber_profiles: list[str] = metadata["profiles"]
+        self.profile_names: list[str] = metadata["profiles"]
         self.category_names: list[str] = metadata["categories"]
         self.service_names: list[str] = metadata["services"]
 
@@ -172,40 +170,6 @@ class Snapshot:
     def name_count(self) -> int:
         """How many names the database holds."""
         return self._database.word(names.NAME_COUNT)
-
-    def prefixes(self) -> list[tuple[int, bytes, int, bool]]:
-        """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, fail closed)."""
-        return [
-            (scope, address, bits, self.fails_closed(owner)) for scope, address, bits, owner in self.owned_prefixes()
-        ]
-
-    def owned_prefixes(self) -> list[tuple[int, bytes, int, int]]:
-        """Every subscriber's prefixes: (scope, 16-byte address, prefix length of that form, subscriber)."""
-        found = []
-        for number in range(self._policy.word(layout.LENGTH_COUNT)):
-            record = self._policy.word(layout.LENGTHS_OFF) + number * subscribers.LENGTH_BYTES
-            start = self._policy.word(record + subscribers.LENGTH_TABLE_OFF)
-            slots = self._policy.word(record + subscribers.LENGTH_SLOT_MASK) + 1
-            bits = self._policy.word(record + subscribers.LENGTH_BITS)
-            table = (
-                self._policy.array[start : start + slots * subscribers.PREFIX_BYTES].view(np.int64).reshape(slots, 4)
-            )
-            for high, low, scope, subscriber in table[table[:, 3] != 0]:
-                address = np.array([high, low], ">i8").tobytes()
-                found.append((int(scope), address, bits, int(subscriber) - 1))
-        return found
-
-    def is_protected(self, subscriber: int) -> bool:
-        """Does this subscriber's profile act on anything?"""
-        record = self._policy.word(layout.SUBSCRIBERS_OFF) + subscriber * layout.SUBSCRIBER_BYTES
-        profile = self._policy.word(record + layout.SUBSCRIBER_PROFILE_OFF)
-        switches = self._policy.word(profile + PROFILE_LEVELS) >> 8  # the first byte: canaries, which are always on
-        return self._policy.word(profile + PROFILE_MASK) != 0 or switches != 0
-
-    def fails_closed(self, subscriber: int) -> bool:
-        """Does nothing of this subscriber pass while nobody judges?"""
-        record = self._policy.word(layout.SUBSCRIBERS_OFF) + subscriber * layout.SUBSCRIBER_BYTES
-        return bool(self._policy.word(record + layout.SUBSCRIBER_FLAGS) & layout.FAIL_CLOSED)
 
     def close(self) -> None:
         """Unmap both files; whoever still reads them reads nothing that exists."""

@@ -21,8 +21,8 @@ IS_TCP, IS_FRAGMENT, IS_OTHER, IS_FOREIGN, IS_TRUNCATED, IS_MALFORMED, IS_DEEP, 
 VIEW_L3, VIEW_L4, VIEW_PAYLOAD, VIEW_SIZE = 0, 8, 16, 24
 VIEW_SEQ, VIEW_ACK, VIEW_FLAGS, VIEW_IS_IPV6 = 32, 40, 48, 56
 VIEW_TTL, VIEW_PROTOCOL, VIEW_SERVER_PORT, VIEW_END = 64, 72, 80, 88
-VIEW_HASH, VIEW_ADDRESS_HASH = 96, 104
-VIEW_BYTES = 112
+VIEW_HASH, VIEW_ADDRESS_HASH, VIEW_VLAN = 96, 104, 112
+VIEW_BYTES = 120
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, ETHERTYPE_QINQ = 0x0800, 0x86DD, 0x8100, 0x88A8
@@ -65,6 +65,8 @@ def parse_packet(data, end, client_side, zero, view, key):  # type: ignore[no-un
         if not within(data, at + 4, end):
             return IS_TRUNCATED
         zero_tags |= (be16(data + at) & VLAN_ID) - 1
+        if at == 14:
+            put64(view + VIEW_VLAN, be16(data + at))
         kind = be16(data + at + 2)
         at += 4
     at = blur(at, zero, 31)

@@ -206,5 +206,5 @@ def test_a_snapshot_of_lists_alone_protects_nobody(write: Write, tmp_path: Path)
     configuration = write(bad=b"a.example\n")
     build_names(configuration)
     snapshot = Snapshot.open(build_snapshot(configuration, configuration.database, 1, tmp_path))
-    assert (snapshot.subscriber_ids, snapshot.prefixes()) == ([], [])
+    assert snapshot.profile_names == []
     snapshot.close()

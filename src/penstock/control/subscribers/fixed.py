@@ -1,0 +1,73 @@
+"""The subscribers of the configuration alone, numbered in its order: for replay, and wherever no register runs.
+
+Knows no other source, and nothing of what changes while a box runs.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.control.configuration import Configuration
+from penstock.line.directory import LINE_DTYPE, Directory, Numbers, Places, make_places, pack_line, pack_place
+
+
+class Owners(Protocol):
+    """Who has which number."""
+
+    def name_of(self, number: int) -> str | None:
+        """The subscriber with this number."""
+
+
+class FixedOwners:
+    """The configuration's subscribers; the first has number 1."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._names = [None, *(subscriber.id for subscriber in configuration.subscribers)]
+
+    def name_of(self, number: int) -> str | None:
+        return self._names[number] if 0 <= number < len(self._names) else None
+
+    def number_of(self, name: str) -> int:
+        """The number of a subscriber. Raises ValueError."""
+        return self._names.index(name)
+
+    def lines(self) -> NDArray[np.void]:
+        """What holds for each, for the kernel."""
+        configuration = self.configuration
+        rows = [
+            pack_line(
+                number,
+                subscriber.profile,
+                configuration.profiles[subscriber.profile].acts,
+                subscriber.fail == "closed",
+                subscriber.packets_per_s or configuration.limits.packets_per_s,
+            )
+            for number, subscriber in enumerate(configuration.subscribers, 1)
+        ]
+        return np.array(rows, LINE_DTYPE)
+
+    def places(self) -> tuple[Places, Numbers]:
+        """Where each is, for the kernel."""
+        rows, numbers = [], []
+        for number, subscriber in enumerate(self.configuration.subscribers, 1):
+            for prefix in subscriber.prefixes:
+                packed, bits = prefix.network_address.packed, prefix.prefixlen
+                if prefix.version == 4:
+                    packed, bits = bytes(10) + b"\xff\xff" + packed, bits + 96
+                rows.append(pack_place(subscriber.scope, packed, bits))
+                numbers.append(number)
+        return make_places(rows), np.array(numbers, np.uint32)
+
+    def fill(self, directory: Directory) -> None:
+        """Make the kernel's tables say exactly this."""
+        directory.set_lines(self.lines())
+        places, numbers = self.places()
+        directory.replace_all(places, numbers)
+
+
+def find_moves(in_force: NDArray[Any], wanted: NDArray[Any]) -> dict[int, int]:
+    """Who gets another profile by `wanted` (LINE_DTYPE) than by the lines `in_force`: his number, and its tag."""
+    old = in_force["profile"][wanted["number"]]
+    return {int(row["number"]): int(row["profile"]) for row in wanted[old != wanted["profile"]] if row["number"]}
