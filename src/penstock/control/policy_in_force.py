@@ -8,8 +8,9 @@ Whatever fails leaves in force what was, and is logged. It refuses to know who t
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -24,13 +25,14 @@ from penstock.policy.snapshot import Snapshot
 
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
 FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
+FIXED_OF_REGISTER = ("database", "capacity", "addresses")
 
 log = structlog.get_logger()
 
 Take = Callable[[], None]
 """Has whoever judges take what is in force now; called while the snapshot before is still there."""
-FindMoves = Callable[[Configuration], Mapping[int, int]]
-"""Which subscribers, by number, get another profile by a configuration: its tag."""
+FindMoves = Callable[[Configuration, Collection[int]], Mapping[int, int]]
+"""Which of these subscribers, by number, get another profile by a configuration: its tag."""
 
 
 class PolicyInForce:
@@ -76,19 +78,30 @@ class PolicyInForce:
             targets = find_targets(configuration)
             with self.names.build(configuration) as candidate:
                 snapshot = self._build(configuration, candidate, targets)
-                self._check(snapshot, configuration, find_moves(configuration))
+                self._check(snapshot, configuration, find_moves(configuration, self.guard.last_hour.find_subscribers()))
                 self.names.take(candidate, configuration.database)
         except (PenstockError, OSError) as error:
             log.error("not reloaded: what was in force stays", error=str(error))
             return
-        fixed = {name: getattr(self.configuration, name) for name in FIXED}
-        changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
-        if changed:
-            log.warning("these settings change at the next start only", settings=changed)
-        self.configuration = configuration.model_copy(update=fixed)
+        self.configuration = self._keep_fixed(configuration)
         self.guard.follow(configuration)
         self._replace(snapshot, targets, take)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def _keep_fixed(self, configuration: Configuration) -> Configuration:
+        """The configuration with the settings in force that no reload changes; which of them it would change is logged."""
+        old, of_old, of_new = (
+            self.configuration,
+            self.configuration.subscriber_register,
+            configuration.subscriber_register,
+        )
+        fixed: dict[str, Any] = {name: getattr(old, name) for name in FIXED}
+        of_register = {name: getattr(of_old, name) for name in FIXED_OF_REGISTER}
+        changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
+        changed += [f"register.{name}" for name, value in of_register.items() if getattr(of_new, name) != value]
+        if changed:
+            log.warning("these settings change at the next start only", settings=changed)
+        return configuration.model_copy(update=fixed | {"subscriber_register": of_new.model_copy(update=of_register)})
 
     def renew(self, take: Take) -> None:
         """Take the addresses that the watch found, if it found others."""

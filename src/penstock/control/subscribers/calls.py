@@ -36,7 +36,7 @@ class CallError(PenstockError):
 
 
 class SetCall(Model):
-    """What is to hold for a subscriber; None: what held before. Without addresses (an empty list) he is nowhere by calls."""
+    """What is to hold for a subscriber; None: what held before. An empty list of addresses: he is nowhere by calls."""
 
     subscriber: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,253}$")]
     profile: str | None = None

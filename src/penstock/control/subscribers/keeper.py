@@ -1,7 +1,7 @@
 """The keeper of the register process: starts it, tells it what holds, and starts it again when it died.
 
-Nothing of the packet path waits for it: without it the tables say what they said. Only a start waits, and a hand-over, each with
-a bound. It knows the orders' form (`process` has their meaning).
+Nothing of the packet path waits for it: without it the tables say what they said. Only a start waits, and a hand-over,
+each with a bound. It knows the orders' form (`process` has their meaning).
 """
 
 import json
@@ -119,10 +119,10 @@ class RegisterKeeper:
         self._pause_s = min(2 * self._pause_s, RESTART_LIMIT_S)
 
     # ---- orders -------------------------------------------------------------------------------------------------------
-    def load(self) -> None:
-        """Have it fill the tables, beside another one that writes the store. Raises RegisterError."""
+    def load(self) -> bool:
+        """Have it fill the tables with what another one keeps. False: we are told to stop. Raises RegisterError."""
         self._say("load")
-        self._wait_for("loaded", BEGIN_S)
+        return self._wait_for("loaded", BEGIN_S)
 
     def begin(self) -> None:
         """Have it be the writer, as soon as nobody else is."""
@@ -130,7 +130,7 @@ class RegisterKeeper:
         self._say("begin")
 
     def await_writing(self) -> bool:
-        """Wait until it is, and the tables say what it says. False when we are told to stop before. Raises RegisterError."""
+        """Wait until the tables say what it says. False when we are told to stop before. Raises RegisterError."""
         return self._wait_for("writing", BEGIN_S)
 
     def follow(self, configuration: Configuration) -> None:

@@ -1,32 +1,46 @@
 """What the register says, as the kernel's two tables are told it: `line.directory` writes them.
 
-Places that are over go first, for they make room; then what holds for numbers, before the first place of a number is put. It
-knows profiles by what the configuration says of them, and no rule of the register.
+Places that are over go first, for they make room; then what holds for numbers, before the first place of a number is
+put. It knows profiles by what the configuration says of them, and no rule of the register.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from penstock.control.configuration import Configuration
-from penstock.control.subscribers.register import Register
 from penstock.control.subscribers.updates import Line, Updates
 from penstock.line.directory import LINE_DTYPE, PLACE_DTYPE, Directory, DirectoryError, pack_line
 
 log = structlog.get_logger()
 
 
+class Loadable(Protocol):
+    """All that a register says, in parts: itself, or what another process keeps of it."""
+
+    @property
+    def place_count(self) -> int:
+        """Places in use."""
+
+    def load_places(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
+        """Places and their numbers."""
+
+    def load_lines(self) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
+        """What holds, and for which numbers."""
+
+
 class Outlet:
-    """The tables of one pair. `configuration` may be replaced; then everything is to be filled in again."""
+    """The tables of one pair."""
 
     def __init__(self, directory: Directory, configuration: Configuration) -> None:
         self.directory, self.configuration = directory, configuration
         self.lost = 0
         """Places that found no room, since the start."""
 
-    def fill(self, register: Register) -> None:
+    def fill(self, register: Loadable) -> None:
         """Make the tables say what the register says."""
         self._set_all_lines(register)
         count = register.place_count
@@ -39,7 +53,13 @@ class Outlet:
         except DirectoryError as error:
             log.error("the kernel's table of places stays as it was", error=str(error))
 
-    def write(self, register: Register, updates: Updates) -> None:
+    def follow(self, register: Loadable, configuration: Configuration) -> None:
+        """Another configuration holds: profiles may do something that did nothing before, or nothing any more."""
+        old, self.configuration = self.configuration, configuration
+        if _find_acting(old) != _find_acting(configuration):
+            self._set_all_lines(register)
+
+    def write(self, register: Loadable, updates: Updates) -> None:
         """Tell the tables what changed."""
         gone = updates.taken_away_array()
         if len(gone):
@@ -56,7 +76,7 @@ class Outlet:
             except DirectoryError as error:
                 self._note_lost(len(places), str(error))
 
-    def _set_all_lines(self, register: Register) -> None:
+    def _set_all_lines(self, register: Loadable) -> None:
         for line, numbers in register.load_lines():
             rows: NDArray[Any] = np.full(len(numbers), np.array(self._pack(0, line), LINE_DTYPE))
             rows["number"] = numbers
@@ -71,3 +91,7 @@ class Outlet:
         self.lost += count
         if count:
             log.error("places found no room in the kernel's table", places=count, why=why)
+
+
+def _find_acting(configuration: Configuration) -> set[str]:
+    return {name for name, profile in configuration.profiles.items() if profile.acts}

@@ -29,7 +29,7 @@ def parse_place(text: str, scope: int) -> list[Place]:
 
 
 def parse_endpoint(text: str) -> tuple[bytes, int]:
-    """An address, as 16 bytes, and a port: 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443. Without a port it is 0. Raises ValueError."""
+    """An address, as 16 bytes, and a port, 0 where none is said: 192.0.2.1, [2001:db8::1]:443. Raises ValueError."""
     found = WITH_PORT.fullmatch(text)
     address, port = (found[1] or found[2], int(found[3])) if found else (text.strip("[]"), 0)
     try:

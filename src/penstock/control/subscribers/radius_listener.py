@@ -1,13 +1,12 @@
 """RADIUS as long as it is wanted: a server that follows the settings, and is tried again where it cannot listen.
 
-An address may come after the start (an interface that is brought up late), a secret may be mended; meanwhile everything else
-goes on. Settings that cannot be used leave the server that there is. It does not know what packets say.
+An address may come after the start (an interface that is brought up late), a secret may be mended; meanwhile everything
+else goes on. Settings that cannot be used leave the server that there is. It does not know what packets say.
 """
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -90,9 +89,11 @@ class RadiusListener:
 
     def answer(self, received: Sequence[Received], is_written: bool) -> None:
         """It is written down, or could not be."""
-        for one in received if self._server else ():
-            with suppress(OSError):  # it came at a socket that is closed by now
-                (self._server.answer if is_written else self._server.give_up)(one)
+        if self._server is None:
+            return
+        settle = self._server.answer if is_written else self._server.give_up
+        for one in received:
+            settle(one)
 
     def tell(self) -> dict[str, Any]:
         """Is it heard, and what came."""

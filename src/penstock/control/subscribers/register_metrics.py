@@ -60,7 +60,9 @@ def _build_radius_series(radius: dict[str, Any]) -> Iterator[Any]:
         return
     up = "1: RADIUS is heard, by the settings in force."
     yield GaugeMetricFamily("penstock_radius_listening", up, value=float(radius["is_listening"]))
-    packets = CounterMetricFamily("penstock_radius_packets", "RADIUS packets, and what was noted of them.", labels=["outcome"])
+    packets = CounterMetricFamily(
+        "penstock_radius_packets", "RADIUS packets, and what was noted of them.", labels=["outcome"]
+    )
     for outcome, count in sorted(radius["packets"].items()):
         packets.add_metric([outcome], count)
     yield packets

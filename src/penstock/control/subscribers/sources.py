@@ -12,10 +12,10 @@ from typing import Any
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers.calls import Calls, Known, Said, Tell
+from penstock.control.subscribers.file_listener import FileListener
 from penstock.control.subscribers.model import Event
 from penstock.control.subscribers.radius_listener import RadiusListener
 from penstock.control.subscribers.radius_server import Received
-from penstock.control.subscribers.watched_file import WatchedFile
 
 BATCH_PACKETS = 500  # of RADIUS in one transaction
 
@@ -40,26 +40,26 @@ class Sources:
 
     def __init__(self, door: Path, configuration: Configuration, knows: Known, tell: Tell) -> None:
         """Raises HandoverError, OSError."""
-        self.radius = RadiusListener()
+        self.radius, self.file = RadiusListener(), FileListener()
         self.calls = Calls(door, configuration, knows, tell)
-        self.file: WatchedFile | None = None
         self.follow(configuration)
 
     def follow(self, configuration: Configuration) -> None:
         """Listen by this configuration."""
         self.calls.configuration = configuration
         self.radius.follow(configuration.radius, configuration.scopes)
-        path = configuration.subscriber_register.file
-        if path is None:
-            self.file = None
-        elif self.file is None or self.file.path != path:
-            self.file = WatchedFile(path, configuration.scopes)
-        else:
-            self.file.scopes = configuration.scopes
+        settings = configuration.subscriber_register
+        memory = settings.database.with_name(f"{settings.database.name}.file")
+        self.file.follow(settings.file, memory, configuration.scopes)
 
     def waiting(self) -> list[Any]:
         """What can be read from when somebody says something."""
         return [*self.radius.fds(), *self.calls.sockets()]
+
+    @property
+    def is_busy(self) -> bool:
+        """There is more to say than what was collected."""
+        return self.file.is_busy
 
     def collect(self, ready: list[Any], is_tick: bool) -> Batch:
         """What was said. `is_tick`: look also at what nobody tells of."""
@@ -67,8 +67,8 @@ class Sources:
         batch = Batch(said=self.calls.hear(ready, now_s))
         if is_tick:
             self.radius.look_after(time.monotonic())
-            if self.file is not None:
-                batch.of_file = list(self.file.look(now_s))
+        if is_tick or self.file.is_busy:
+            batch.of_file = self.file.look(now_s)
         batch.received = self.radius.read(BATCH_PACKETS)
         return batch
 
@@ -80,8 +80,7 @@ class Sources:
                 one.visitor.say("done")
             else:
                 one.visitor.say("no", why=why)
-        if self.file is not None and batch.of_file:
-            self.file.settle(why is None)
+        self.file.settle(why is None)
 
     def close(self) -> None:
         """Listen no more."""
