@@ -22,7 +22,7 @@ from penstock.control.subscribers.place_text import parse_place
 from penstock.control.subscribers.settings import Scope
 from penstock.errors import PenstockError
 from penstock.line.handover import DOORS, Caller, Door, HandoverError, Visitor
-from penstock.line.pins import Pins
+from penstock.line.pins import Pins, network_namespace
 
 ANSWER_S = 30.0  # of a register that may just be filling the kernel's tables
 CHANGES = ("profile", "fail", "packets_per_s", "paused_until_s")
@@ -60,9 +60,9 @@ def find_register_door(pins: Pins) -> Path:
     return DOORS / pins.directory.name.replace("penstock-", "register-", 1)
 
 
-def find_register_doors(pins_name: str = "register-*") -> list[Path]:
-    """The doors of registers here, some of which may be dead."""
-    return sorted(DOORS.glob(pins_name))
+def find_register_doors() -> list[Path]:
+    """The doors of registers in this network namespace, some of which may be dead."""
+    return sorted(DOORS.glob(f"register-{network_namespace()}-*"))
 
 
 class Calls:

@@ -96,6 +96,7 @@ class Writing:
 
     def _tell(self) -> dict[str, Any]:
         return {
+            "database": str(self.store.path.absolute()),
             "subscribers": self.register.subscriber_count,
             "places": self.register.place_count,
             "places_limit": self.outlet.configuration.subscriber_register.addresses,
