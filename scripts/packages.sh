@@ -6,7 +6,7 @@
 set -eu
 
 demo="iproute2 curl openssl unbound"
-test="$demo ethtool nginx apache2-bin nodejs chromium caddy bind9-dnsutils knot-dnsutils fonts-dejavu-core"
+test="$demo ethtool nginx apache2-bin nodejs chromium caddy bind9-dnsutils knot-dnsutils freeradius-utils fonts-dejavu-core"
 bench="$demo ethtool nginx apache2-utils wrk dnsdist dnsperf"
 
 case "${1:-test}" in

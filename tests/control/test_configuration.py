@@ -109,7 +109,21 @@ MISTAKES = [
     ),
     ('"fd00::/8"', '"fd00::/129"', "17:28", "subscribers[0].prefixes[1]: expected a prefix such as "),
     ('"fd00::/8"', '"::ffff:10.0.0.0/104"', "17:28", "subscribers[0].prefixes[1]: expected an IPv4-mapped prefix in "),
-    ("[192.0.2.1]", "[]", "20:5", "subscribers[1].prefixes: expected at least one entry"),
+    ("{phishing: block}", "{}", "3:5", "services.web protection.categories: expected at least one entry"),
+    ("subscribers:", "register: {capacity: 3000}\nsubscribers:", "14:12", "register.capacity: expected a power of two"),
+    (
+        "subscribers:",
+        "register: {capcity: 4096}\nsubscribers:",
+        "14:12",
+        "register.capcity: expected a known key: did you ",
+    ),
+    ("subscribers:", "regster: {}\nsubscribers:", "14:1", "regster: expected a known key: did you mean `register`?"),
+    (
+        "subscribers:",
+        "register: {default_profile: al}\nsubscribers:",
+        "14:12",
+        "register.default_profile: expected one of `profiles`, or null: did you mean `all`?",
+    ),
     (
         "[192.0.2.1]",
         "[10.0.0.0/8]",
@@ -275,7 +289,8 @@ def test_the_example_judges_as_promised(tmp_path: Path) -> None:
 
 def test_the_example_names_every_key() -> None:
     text = (EXAMPLES / "inline.yaml").read_text()
-    models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.configuration")]
-    keys = {key for base in models for model in base.__subclasses__() for key in model.model_fields}
+    models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.fields")]
+    fields = [item for base in models for model in base.__subclasses__() for item in model.model_fields.items()]
+    keys = {field.alias or name for name, field in fields}
     assert "redirect_url" in keys
     assert {key for key in keys if f"{key}:" not in text} == set()

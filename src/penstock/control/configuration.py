@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     Strict,
@@ -20,6 +18,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from penstock.control.fields import Count, File, Label, Model, Switch, check_power_of_two, make_absolute
 from penstock.control.marks import MarkedError, read_document
 from penstock.control.problems import (
     ConfigurationError,
@@ -30,12 +29,13 @@ from penstock.control.problems import (
     suggest_name,
     translate_error,
 )
+from penstock.control.subscribers.settings import Radius, Scope, check_radius, check_scopes
+from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.values import (
     Address,
     Network,
     parse_address,
     parse_category,
-    parse_label,
     parse_listen,
     parse_ports,
     parse_prefix,
@@ -49,21 +49,12 @@ __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
 DATABASE = Path("/var/lib/penstock/names.db")
 SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
+SCOPE_LIMIT = 4096
 PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
 
 
-def _make_absolute(value: Path, information: ValidationInfo) -> Path:
-    return (information.context or {}).get("directory", Path()) / value
-
-
 def _make_output(value: str, information: ValidationInfo) -> str:
-    return value if value == "-" else str(_make_absolute(Path(value), information))
-
-
-def _check_power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError("expected a power of two")
-    return value
+    return value if value == "-" else str(make_absolute(Path(value), information))
 
 
 def _read_off(value: Any) -> Any:
@@ -72,20 +63,10 @@ def _read_off(value: Any) -> Any:
 
 
 Category = Annotated[str, PlainValidator(parse_category)]
-Label = Annotated[str, PlainValidator(parse_label)]
 Url = Annotated[str, PlainValidator(parse_url)]
 Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
-File = Annotated[Path, AfterValidator(_make_absolute)]
-Count = Annotated[int, Strict()]
-Switch = Annotated[bool, Strict()]
 Action = Literal["block", "redirect", "empty", "report"]
 Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
-
-
-class Model(BaseModel):
-    """A part of the configuration: immutable, and no key is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Service(Model):
@@ -120,10 +101,10 @@ class Profile(Model):
 
 
 class Subscriber(Model):
-    """A person or line that pays, known by address."""
+    """A person or line that pays, known by address; without prefixes other sources know where he is."""
 
     id: Label
-    prefixes: Annotated[tuple[Annotated[Network, PlainValidator(parse_prefix)], ...], Field(min_length=1)]
+    prefixes: tuple[Annotated[Network, PlainValidator(parse_prefix)], ...] = ()
     profile: Label
     fail: Literal["open", "closed"] = "open"
     scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
@@ -209,7 +190,7 @@ class Line(Model):
 class Flows(Model):
     """The flow table."""
 
-    capacity: Annotated[Count, Field(ge=1024, le=2**24), AfterValidator(_check_power_of_two)] = 262_144
+    capacity: Annotated[Count, Field(ge=1024, le=2**24), AfterValidator(check_power_of_two)] = 262_144
 
 
 class Configuration(Model):
@@ -219,6 +200,10 @@ class Configuration(Model):
     lists: tuple[ListSource, ...] = ()
     profiles: dict[Label, Profile] = {}
     subscribers: tuple[Subscriber, ...] = ()
+    # pydantic's models have an attribute `register`
+    subscriber_register: RegisterSettings = Field(default=RegisterSettings(), alias="register")
+    scopes: Annotated[dict[Label, Scope], Field(max_length=SCOPE_LIMIT)] = {}
+    radius: Radius = Radius()
     report_only: Switch = False
     ports: Ports = Field(default="all", validate_default=True)
     quic: Quic = Quic()
@@ -232,7 +217,16 @@ class Configuration(Model):
     metrics: Metrics = Metrics()
     line: Line = Line()
     flows: Flows = Flows()
-    workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(_check_power_of_two)] = 1
+    workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(check_power_of_two)] = 1
+
+    @property
+    def port_bits(self) -> bytes:
+        """The ports that are judged, a bit each."""
+        bits = bytearray(8192)
+        for first, last in self.ports:
+            for port in range(first, last + 1):
+                bits[port >> 3] |= 1 << (port & 7)
+        return bytes(bits)
 
     @property
     def category_names(self) -> list[str]:
@@ -265,6 +259,8 @@ def _find_contradictions(configuration: Configuration) -> Iterator[tuple[Locatio
     yield from _check_choices(configuration)
     yield from _check_prefixes(configuration)
     yield from _check_dns(configuration)
+    yield from check_scopes(configuration.scopes)
+    yield from check_radius(configuration.radius)
 
 
 def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
@@ -313,6 +309,12 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
         other = tags.setdefault(profile_tag(name), name)
         if other != name:
             yield ("profiles", name), f"expected another name: its checksum is that of `{other}`"
+    default = configuration.subscriber_register.default_profile
+    if default is not None and default not in configuration.profiles:
+        known = suggest_name(default, configuration.profiles)
+        yield ("register", "default_profile"), f"expected one of `profiles`, or null: {known}"
+    if len(configuration.subscribers) > configuration.subscriber_register.capacity - NUMBERS_KEPT:
+        yield ("register", "capacity"), f"expected more than the {len(configuration.subscribers):,} of `subscribers`"
     owners: dict[str, int] = {}
     for number, subscriber in enumerate(configuration.subscribers):
         if subscriber.profile not in configuration.profiles:

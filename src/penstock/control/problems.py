@@ -102,9 +102,10 @@ def suggest_name(name: object, names: Iterable[str]) -> str:
 def _name_keys(model: type[BaseModel], location: Location) -> str:
     """Which keys a part of the configuration has, for a location at which an unknown one stands."""
     for part in location[:-1]:
-        field = model.model_fields.get(str(part))
+        field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
         model = (field and _find_model(field.annotation)) or model
-    return f"expected a known key: {suggest_name(location[-1], model.model_fields)}"
+    keys = [field.alias or name for name, field in model.model_fields.items()]
+    return f"expected a known key: {suggest_name(location[-1], keys)}"
 
 
 def _find_model(annotation: Any) -> type[BaseModel] | None:

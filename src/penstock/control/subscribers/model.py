@@ -39,12 +39,16 @@ class Assign:
     """What a Release names again: unique among those of the source (RADIUS: NAS and Acct-Session-Id)."""
     subscriber: str
     places: tuple[Place, ...]
+    """All of the session's, in the place of those before; with `adds` further ones."""
     at_s: float
     profile: str | None = None
     """What holds for him from now on; None: what held before, or the default."""
     expires_s: float | None = None
     """When it is over unless it is said again; None: never."""
     nas: str = ""
+    adds: bool = False
+    """True: the session's other places stay and are said again, `expires_s` is theirs too; without places nothing else is
+    said (an Interim-Update that names none)."""
 
 
 @dataclass(frozen=True, slots=True)

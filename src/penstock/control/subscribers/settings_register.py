@@ -1,0 +1,27 @@
+"""The part `register` of the configuration: where subscribers are remembered, for how long, and how many.
+
+`examples/inline.yaml` describes each key. It opens no file.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from penstock.control.fields import Count, File, Label, Model, check_power_of_two
+
+STORE = Path("/var/lib/penstock/subscribers.db")
+CAPACITY_LIMIT = 1 << 20  # numbers have 20 bits in the kernel's table
+ADDRESSES_LIMIT = 1 << 22
+NUMBERS_KEPT = 2  # of the capacity: 0 is nobody, the last one stands for a shared address
+
+
+class RegisterSettings(Model):
+    """The register of subscribers."""
+
+    database: File = STORE
+    default_profile: Label | None = None
+    capacity: Annotated[Count, Field(ge=1024, le=CAPACITY_LIMIT), AfterValidator(check_power_of_two)] = 65_536
+    addresses: Annotated[Count, Field(ge=1024, le=ADDRESSES_LIMIT), AfterValidator(check_power_of_two)] = 262_144
+    forget_days: Annotated[Count, Field(ge=1, le=3650)] = 90
+    file: File | None = None
