@@ -1,0 +1,174 @@
+"""What the register knows, for people: who has an id, who is at an address, whose number is whose.
+
+It reads the store beside the process that writes, and also when there is none; it keeps nobody waiting and changes nothing.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from penstock.control.subscribers.model import Place, Source
+from penstock.control.subscribers.place_key import pack_place, unpack_place
+from penstock.control.subscribers.rows import (
+    CONFIGURATION,
+    FAILS_CLOSED,
+    PACKETS_PER_S,
+    PAUSED,
+    PROFILE,
+    unpack_places,
+)
+from penstock.control.subscribers.schema import explain_errors, open_reader, say_damaged
+from penstock.control.subscribers.store import SOURCES, select
+from penstock.control.subscribers.terms import Terms
+from penstock.control.subscribers.updates import Line
+
+FIELDS = {PROFILE: "profile", FAILS_CLOSED: "fail", PACKETS_PER_S: "packets_per_s", PAUSED: "paused_until_s"}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlace:
+    """A place that a subscriber has, and who said so."""
+
+    place: Place
+    source: Source
+    nas: str
+    at_s: float
+    """When it was last said; for the configuration when it first named it."""
+    expires_s: int | None
+    """None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A subscriber."""
+
+    number: int
+    id: str
+    seen_s: float
+    """When he was last heard of."""
+    line: Line
+    """What holds for him."""
+    assigned_profile: str | None
+    """The one that a source named."""
+    is_configured: bool
+    changes: dict[str, tuple[int, float]]
+    """What calls said, by field (FIELDS): value, with a profile its number, and time."""
+    places: tuple[KnownPlace, ...]
+
+
+class KnownSubscribers:
+    """The store, open to read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError, also when there is no store yet."""
+        self._path = path
+        self._connection = open_reader(path)
+
+    def __enter__(self) -> "KnownSubscribers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def find_subscriber(self, name: str) -> Known | None:
+        """The subscriber of that id."""
+        return next(iter(self._read("s.id = ?", (name,))), None)
+
+    def find_number(self, number: int) -> Known | None:
+        """The subscriber of that number."""
+        return next(iter(self._read("s.number = ?", (number,))), None)
+
+    def find_by_address(self, address: bytes, port: int = 0, scope: int = 0) -> Known | None:
+        """Who is at an address (16 bytes) and port, as the kernel finds him: the longest prefix, its port blocks first."""
+        with self._reading():
+            shapes = self._connection.execute("SELECT bits, port_bits FROM shapes ORDER BY 1 DESC, 2 DESC").fetchall()
+            for bits, port_bits in shapes:
+                masked = int.from_bytes(address) >> (128 - bits) << (128 - bits)
+                block = port >> (16 - port_bits) << (16 - port_bits)
+                key = pack_place(Place(scope, masked.to_bytes(16), bits, block, port_bits))
+                row = self._connection.execute("SELECT number FROM places WHERE place=?", (key,)).fetchone()
+                if row:
+                    return self.find_number(row[0])
+        return None
+
+    def names_of(self, numbers: Collection[int]) -> dict[int, str]:
+        """The ids of numbers, as far as somebody has them."""
+        with self._reading():
+            return dict(select(self._connection, "SELECT number, id FROM subscribers WHERE number", set(numbers)))
+
+    def list_subscribers(self, prefix: str = "", after: str = "", limit: int = 100) -> list[Known]:
+        """Subscribers in the order of their ids: those that start with `prefix` and are behind `after`, `limit` at most."""
+        return self._read("s.id >= ? AND s.id < ? AND s.id > ? ORDER BY s.id LIMIT ?", _range(prefix, after, limit))
+
+    def count(self) -> tuple[int, int]:
+        """How many subscribers are known, and how many places are in use."""
+        with self._reading():
+            row = self._connection.execute(
+                "SELECT (SELECT count(*) FROM subscribers), (SELECT total(count) FROM shapes)"
+            )
+            subscribers, places = row.fetchone()
+            return int(subscribers), int(places)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One view of the store for all statements of the block, whatever is written meanwhile."""
+        with explain_errors(self._path):
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            except ValueError as error:
+                raise say_damaged(self._path, str(error)) from error
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def _read(self, condition: str, values: tuple[Any, ...]) -> list[Known]:
+        with self._reading():
+            row = self._connection.execute("SELECT value FROM meta WHERE name='terms'").fetchone()
+            terms = Terms.read(row and row[0])
+            query = f"SELECT s.number, s.id, s.profile, s.seen_s FROM subscribers s WHERE {condition}"
+            return [self._describe(terms, *found) for found in self._connection.execute(query, values).fetchall()]
+
+    def _describe(self, terms: Terms, number: int, name: str, profile: int | None, seen_s: float) -> Known:
+        execute = self._connection.execute
+        query = "SELECT profile, fails_closed, packets_per_s FROM configured WHERE number=?"
+        configured = execute(query, (number,)).fetchone()
+        rows = execute("SELECT field, value, at_ms FROM changes WHERE number=?", (number,))
+        changes = {field: (value, at_ms) for field, value, at_ms in rows}
+        spoken = {profile, configured and configured[0], changes.get(PROFILE, (None,))[0]} - {None}
+        names = dict(select(self._connection, "SELECT code, word FROM words WHERE code", spoken))
+        places = tuple(sorted(self._read_places(number), key=lambda known: known.place))
+        said = {FIELDS[field]: (value, at_ms / 1000) for field, (value, at_ms) in changes.items()}
+        return Known(
+            number,
+            name,
+            max([seen_s, *(known.at_s for known in places if known.source != "configuration")]),
+            terms.judge(profile, (configured, changes), names),
+            None if profile is None else names[profile],
+            configured is not None,
+            said,
+            places,
+        )
+
+    def _read_places(self, number: int) -> Iterator[KnownPlace]:
+        execute = self._connection.execute
+        query = "SELECT s.at_ms, s.expires_s, s.places, n.source, n.name FROM sessions s JOIN nas n ON n.code = s.nas"
+        for at_ms, expires_s, packed, source, nas in execute(f"{query} WHERE s.number=?", (number,)):
+            for key, said_ms in unpack_places(packed, at_ms)[0].items():
+                yield KnownPlace(unpack_place(key), SOURCES[source], nas, said_ms / 1000, expires_s)
+        query = "SELECT place, at_ms FROM claims JOIN places USING(place) WHERE claims.number=? AND session=?"
+        for key, at_ms in execute(query, (number, CONFIGURATION)):
+            yield KnownPlace(unpack_place(key), "configuration", "", at_ms / 1000, None)
+
+
+def _range(prefix: str, after: str, limit: int) -> tuple[str, str, str, int]:
+    return prefix, prefix + chr(0x10FFFF), after, limit
