@@ -5,7 +5,7 @@
                                └─ thrown away ────────┘             └─ answered, and counted ─────┘
 
 What is not genuine is thrown away without a word (RFC 2866 3). What is genuine is answered, also when nothing can be made
-of it: it would be no better the next time. A reply says that what was said is written down: who sends it does that first.
+of it: it would be no better the next time. A reply says that what was said is written down; its sender does that first.
 
 Knows RFC 2866, 2869, 5997 and how NAS use them. It does not know sockets (`radius_server`), the store, or who is who.
 """

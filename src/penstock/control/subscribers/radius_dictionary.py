@@ -6,11 +6,12 @@ not know what an attribute is good for.
 
 import difflib
 import logging
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from pyrad.dictionary import Dictionary, ParseError
@@ -43,7 +44,7 @@ class Attribute:
         if self.type in NUMBERS:
             return str(int.from_bytes(value, "big")) if 0 < length <= 8 else ""
         if self.type == "ipaddr" and length == 4:
-            return str(IPv4Address(value))
+            return socket.inet_ntop(socket.AF_INET, value)
         if self.type == "ipv6addr" and length == 16:
             return str(IPv6Address(value))
         if self.type == "ipv6prefix" and 2 <= length <= 18:
