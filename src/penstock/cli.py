@@ -35,7 +35,9 @@ MaybeConfig = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
 ]
 SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")]
+Scope = Annotated[
+    str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")
+]
 MaybeIngress = Annotated[str | None, typer.Option("--ingress", metavar="IF", help="Only the pair with this interface.")]
 
 
@@ -179,12 +181,7 @@ def build_lists(config: Config) -> None:
 
 
 @lists_app.command("check")
-def check_lists(config: Config, ingress: MaybeConfig = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
-]
-SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")]
-MaybeIngress = None) -> None:
+def check_lists(config: Config, ingress: MaybeIngress = None) -> None:
     """Which of the last hour's requests a reload would refuse in addition. Exit status 1 when it would not be taken."""
     with one_line_errors():
         from penstock.control.lists.check import check_lists
@@ -253,12 +250,7 @@ def set_subscriber(
 
 
 @app.command()
-def status(ingress: MaybeConfig = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
-]
-SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")]
-MaybeIngress = None) -> None:
+def status(ingress: MaybeIngress = None) -> None:
     """The switch, the packet process, flows, and the ledger of every packet's verdict."""
     with one_line_errors():
         from penstock.status import print_status
@@ -267,23 +259,13 @@ MaybeIngress = None) -> None:
 
 
 @app.command()
-def off(ingress: MaybeConfig = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
-]
-SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")]
-MaybeIngress = None) -> None:
+def off(ingress: MaybeIngress = None) -> None:
     """The emergency switch: the cable carries everything, nothing is judged."""
     _switch(False, ingress)
 
 
 @app.command()
-def on(ingress: MaybeConfig = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
-]
-SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
-Scope = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")]
-MaybeIngress = None) -> None:
+def on(ingress: MaybeIngress = None) -> None:
     """Judge again after `off`."""
     _switch(True, ingress)
 

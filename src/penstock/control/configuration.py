@@ -229,6 +229,15 @@ class Configuration(Model):
         return bytes(bits)
 
     @property
+    def scope_words(self) -> bytes:
+        """The number of each VLAN's scope, 16 bits each."""
+        words = bytearray(8192)
+        for scope in self.scopes.values():
+            for first, last in scope.vlans:
+                words[2 * first : 2 * last + 2] = scope.number.to_bytes(2, "little") * (last - first + 1)
+        return bytes(words)
+
+    @property
     def category_names(self) -> list[str]:
         """Every category, those of services first, in the order of the file."""
         of_services = [category for service in self.services.values() for category in service.categories]
@@ -304,17 +313,17 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
             if service not in configuration.services:
                 known = suggest_name(service, configuration.services)
                 yield ("profiles", name, "services", number), f"expected one of `services`: {known}"
+    tags: dict[int, str] = {}
+    for name in configuration.profiles:
+        other = tags.setdefault(profile_tag(name), name)
+        if other != name:
+            yield ("profiles", name), f"expected another name: its checksum is that of `{other}`"
     default = configuration.subscriber_register.default_profile
     if default is not None and default not in configuration.profiles:
         known = suggest_name(default, configuration.profiles)
         yield ("register", "default_profile"), f"expected one of `profiles`, or null: {known}"
     if len(configuration.subscribers) > configuration.subscriber_register.capacity - NUMBERS_KEPT:
         yield ("register", "capacity"), f"expected more than the {len(configuration.subscribers):,} of `subscribers`"
-    tags: dict[int, str] = {}
-    for name in configuration.profiles:
-        other = tags.setdefault(profile_tag(name), name)
-        if other != name:
-            yield ("profiles", name), f"expected another name: its checksum is that of `{other}`"
     owners: dict[str, int] = {}
     for number, subscriber in enumerate(configuration.subscribers):
         if subscriber.profile not in configuration.profiles:

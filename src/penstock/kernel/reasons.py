@@ -131,6 +131,7 @@ ASYMMETRIC_REFUSED = _reason(
 STREAM_FULL_REFUSED = _reason(
     92, _A, "stream_full_refused", "no memory for another unfinished request, and the policy is to refuse"
 )
+PAUSED = _reason(93, _A, "paused", "of a subscriber who is paused: reset, or dropped")
 BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")

@@ -23,6 +23,7 @@ from penstock.compile.native import kernel
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, owners
 from penstock.kernel import tables as t
+from penstock.kernel.sweep import sweep_flows
 from penstock.line.pins import open_own_table
 from penstock.policy.layout import profile_tag
 
@@ -39,6 +40,7 @@ MAPPED_DTYPE = np.dtype(
     ]
 )
 SECOND_NS = 1_000_000_000
+SWEEP_BUCKETS = 1 << 14
 QUIET_S = 0.01  # longer than anybody looks at a bank of shapes
 
 Shape = tuple[int, int]
@@ -78,8 +80,8 @@ def make_places(rows: Iterable[tuple[Any, ...]]) -> Places:
 
 
 @cache
-def _kernels() -> tuple[Any, Any]:
-    return kernel(owners.put_places), kernel(owners.forget_others)
+def _kernels() -> tuple[Any, Any, Any]:
+    return kernel(owners.put_places), kernel(owners.forget_others), kernel(sweep_flows)
 
 
 class Directory:
@@ -196,6 +198,22 @@ class Directory:
             line[2], line[3] = (1 << 16) - (1 << (16 - port_bits)), bits << 8 | port_bits
         self._word()[0] = bank << 8 | len(ordered)
         self._known, self._turned_s = ordered, time.monotonic()
+
+    # ---- open flows ---------------------------------------------------------------------------------------------------
+    def sweep(self, flows: Any) -> int:
+        """Have open flows follow what changed: `kernel.sweep`. Once is not enough, for records are written meanwhile.
+
+        `flows`: the mapped flow table. Returns how many flows changed their state.
+        """
+        memory = np.frombuffer(flows, np.uint8)
+        arrays = (memory, self._control, self._addresses, self.lines)
+        changed, count = 0, len(memory) // t.BUCKET_BYTES
+        with _permitted(*arrays) as (table, control, addresses, lines):
+            for first in range(0, count, SWEEP_BUCKETS):  # in between others of this process may run
+                some = min(SWEEP_BUCKETS, count - first)
+                tables = (addresses, self._mask, lines, len(self.lines) - 1)
+                changed += int(_kernels()[2](table, first, some, control, *tables))
+        return changed
 
     # ---- lines --------------------------------------------------------------------------------------------------------
     def set_lines(self, lines: NDArray[Any]) -> None:

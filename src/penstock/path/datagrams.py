@@ -33,7 +33,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, judge_hello, subscriber_of
+from penstock.path.hosts import identify, is_paused, judge_hello, subscriber_of
 from penstock.path.initials import (
     TIMES_LIMIT,
     derive_own,
@@ -253,6 +253,10 @@ def take_datagram(w, u, record):  # type: ignore[no-untyped-def]
     Writes: the record's state; W_HOLDER. Returns: a path reason; HELD: for the connection in W_HOLDER, to be held.
     Bounds: DATAGRAMS_LIMIT datagrams of PACKETS_LIMIT packets.
     """
+    if is_paused(w, u):
+        if record:
+            put64(record + t.FLOW_WORD, pack_word(OPEN, 0, 0))
+        return r.PAUSED
     now_ms, epoch = u64(w + W_POOL + POOL_NOW_MS), u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH)
     put64(u64(w + W_CONNECTIONS) + NOW_MS, now_ms)
     put64(w + W_HOLDER, 0)

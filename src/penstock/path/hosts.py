@@ -14,6 +14,8 @@ from penstock.kernel.tables import (
     FLOW_SERVER,
     SCOPE_MASK,
     SUBSCRIBER_BYTES,
+    SUBSCRIBER_FLAGS,
+    SUBSCRIBER_PAUSED,
     SUBSCRIBER_PROFILE,
     UP_ACK,
     UP_KEY,
@@ -59,6 +61,7 @@ from penstock.wire.headers import mix
 
 RESOLVED_MS = 3_433_000  # an hour, in milliseconds of 2^20 ns
 DOT_PORT = 853  # RFC 7858 3.1, RFC 9250 4.1.1
+DNS_PORT = 53
 
 
 @shared
@@ -89,6 +92,13 @@ def profile_of(w, u):  # type: ignore[no-untyped-def]
     """The profile that holds for the packet's client now, or 0."""
     line = u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
     return find_profile(u64(w + W_SNAPSHOT), u32(line + SUBSCRIBER_PROFILE))
+
+
+@shared
+def is_paused(w, u):  # type: ignore[no-untyped-def]
+    """Is the packet's subscriber to reach nothing? (DNS goes on: a name that was absent would stay so for a while.)"""
+    line = u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
+    return u32(line + SUBSCRIBER_FLAGS) & SUBSCRIBER_PAUSED and u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF != DNS_PORT
 
 
 @shared

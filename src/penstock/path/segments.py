@@ -49,8 +49,8 @@ from penstock.kernel import tables as t
 from penstock.kernel.exceptions import ASYMMETRIC, DEFAULT, GAP, MIDSTREAM, REASSEMBLY_FULL, REFUSE
 from penstock.kernel.tables import UP_ACK, UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.decoys import find_decoy
-from penstock.path.events import write_event
-from penstock.path.hosts import identify, marker_of, subscriber_of
+from penstock.path.events import EVENT_RESET, write_event
+from penstock.path.hosts import identify, is_paused, marker_of, subscriber_of
 from penstock.path.layout import (
     PROTO_TCP,
     SIGHT_BYTES,
@@ -60,6 +60,7 @@ from penstock.path.layout import (
     UNIT_J,
     UNIT_REASON,
     W_CONTROL,
+    W_JUDGED,
     W_POOL,
     W_SIGHT,
 )
@@ -80,7 +81,9 @@ from penstock.path.units import (
     read_unit,
     refuse,
 )
+from penstock.policy.actions import BLOCK
 from penstock.policy.actions import FORWARD as ACTION_FORWARD
+from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, read_response
 from penstock.wire.headers import FIN
 
@@ -261,6 +264,17 @@ def meet_full_memory(w, u, record, checksum):  # type: ignore[no-untyped-def]
 
 
 @shared
+def refuse_paused(w, u, record):  # type: ignore[no-untyped-def]
+    """Nothing goes on for who is paused, whatever it is: both sides are reset. Returns: the reason."""
+    put64(w + W_JUDGED + OUT_CATEGORY, -1)
+    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    write_event(
+        w, u, identify(w, u, marker_of(u)), PROTO_TCP, BLOCK, r.PAUSED, subscriber_of(w, u), 0, EVENT_RESET, u, 0
+    )  # fmt: skip
+    return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.PAUSED)
+
+
+@shared
 def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     """A segment of the client on a flow with a record. Returns: its reason."""
     word, checksum = u64(record + t.FLOW_WORD), read_checksum(w, u)
@@ -275,11 +289,13 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
         word = u64(record + t.FLOW_WORD)
     if state_of(word) == REFUSED:
         return serve_refused_client(w, u, record)
-    if is_settled(word, u32(record + t.FLOW_ACKED)):
+    if is_settled(word, u32(record + t.FLOW_ACKED)) and not is_paused(w, u):
         return release(w, u, checksum, r.SETTLED)
     decoy = find_decoy(w, u, record, checksum)
     if decoy:
         return decoy
+    if is_paused(w, u):
+        return refuse_paused(w, u, record)
     is_one_way = u32(record + t.FLOW_FLAGS) & t.ONE_WAY
     if is_one_way and policy_at(w, ASYMMETRIC) == REFUSE:
         return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.ASYMMETRIC_REFUSED)
@@ -328,6 +344,8 @@ def take_midstream(w, u):  # type: ignore[no-untyped-def]
     decoy = find_decoy(w, u, 0, checksum)
     if decoy:
         return decoy
+    if is_paused(w, u):
+        return refuse_paused(w, u, 0)
     if policy_at(w, MIDSTREAM) == REFUSE:
         return refuse_by_policy(w, u, 0, u32(u + UP_SEQ), r.MIDSTREAM_REFUSED)
     record = u64(w + W_SIGHT)
