@@ -99,7 +99,7 @@ class AssignmentFile:
                 expected = f"expected a header of columns, each once: {suggest_name(cell, known)}"
                 self._note(1, self._find_column(number), "", expected)
         for column in MUST:
-            if column not in cells:
+            if column not in cells and not self.problems:
                 self._note(1, 1, "", f"expected a header with the column `{column}`")
         return None if self.problems else cells
 

@@ -4,13 +4,15 @@
                                                                └─────── else `problems`: what was said before holds
 
 What was taken is remembered in a file of its own, 16 bytes a line, so that the next start says only what changed
-meanwhile. Nothing of a file with a bad line is taken; nor is one that lost more than half of its lines, which is an accident
+meanwhile. Nothing of a file with a bad line is taken; nor is one that lost more than half of its lines: that is an accident
 more often than a wish.
 
 Knows how the file was and how it is. What else is said of a place is the register's: the last word wins.
 """
 
+import errno
 import os
+import stat
 from array import array
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ FEW = 10  # lines: a file of no more may lose as many as it likes
 MAGIC = b"penstock-file-1\n"
 STEP = 500  # lines that one `poll` reads: some 10 ms, in which nobody else is served
 DIGESTS = np.dtype([("session", "<u8"), ("line", "<u8")])
+BEGUN = 1  # in the place of a line's digest: it is new, and perhaps was not said
 Digests = np.ndarray[Any, np.dtype[Any]]
 Identity = tuple[int, ...]
 
@@ -58,6 +61,7 @@ class WatchedFile:
         self._taken: Identity | None = None
         self._seen: Identity | None = None
         self._reading: Generator[None, None, Change | None] | None = None
+        self._is_pending = False
         self.problems: tuple[Problem, ...] = ()
         """Why the file as it stands is not in force; the last one that was good is."""
 
@@ -68,6 +72,8 @@ class WatchedFile:
 
     def poll(self, now_s: float) -> Change | None:
         """What the file says in addition, as soon as it changed and stands still; None: nothing new. Never raises."""
+        if self._is_pending:
+            return None
         if self._reading is None:
             self._reading = self._open(now_s)
         try:
@@ -75,17 +81,23 @@ class WatchedFile:
                 next(self._reading)
         except StopIteration as end:
             self._reading = None
+            self._is_pending = end.value is not None
             return end.value
         return None
 
     def finish(self, change: Change) -> None:
         """The events of the change are written down. Raises OSError: it is in force, but could not be remembered."""
-        self._known = change.digests
-        write_whole(self._memory, (MAGIC, change.digests.tobytes()), 0o600)
+        self._is_pending = False
+        self._remember(change.digests)
 
     def give_up(self) -> None:
-        """The events could not be written down: the same change comes again."""
+        """The events could not all be written down: what is missing comes again."""
+        self._is_pending = False
         self._taken = None
+
+    def _remember(self, digests: Digests) -> None:
+        self._known = digests
+        write_whole(self._memory, (MAGIC, digests.tobytes()), 0o600)
 
     def _open(self, now_s: float) -> "Generator[None, None, Change | None] | None":
         try:
@@ -118,8 +130,9 @@ class WatchedFile:
         _find_twins(file, np.array(places), np.array(lines))
         found = np.frombuffer(digests.tobytes(), DIGESTS)
         known = np.zeros(0, DIGESTS) if self._known is None else self._known
-        if not file.problems and len(known) > FEW and 2 * len(found) < len(known):
-            kept = f"expected at least half of the {len(known):,} lines that were there, not {len(found):,}"
+        count = int((known["line"] != BEGUN).sum())
+        if not file.problems and count > FEW and 2 * len(found) < count:
+            kept = f"expected at least half of the {count:,} lines that were there, not {len(found):,}"
             file.problems.append(Problem(self.path, 1, 1, "", f"{kept}: take them away in steps if that is meant"))
         self.problems = tuple(file.problems)
         if self.problems:
@@ -128,11 +141,27 @@ class WatchedFile:
         gone = known["session"][~np.isin(known["session"], found["session"])]
         if self._known is not None and not is_new.any() and not len(gone):
             return None
-        events = self._say(AssignmentFile(self.path, raw, self._scopes), is_new, gone, now_s)
+        is_first = self._known is None
+        if not is_first and not self._announce(known, found[is_new]):
+            return None
+        events = self._say(AssignmentFile(self.path, raw, self._scopes), is_new, gone, now_s, is_first)
         return Change(events, int(is_new.sum()), len(gone), found)
 
-    def _say(self, file: AssignmentFile, is_new: Any, gone: Any, now_s: float) -> Iterator[Event]:
-        is_first = self._known is None
+    def _announce(self, known: Digests, added: Digests) -> bool:
+        """Remember, should we end among the events, that these lines may have been said and must be said again."""
+        doubtful = known.copy()
+        doubtful["line"][np.isin(known["session"], added["session"])] = 0
+        begun = added[~np.isin(added["session"], known["session"])]
+        begun["line"] = BEGUN
+        try:
+            self._remember(np.concatenate((doubtful, begun)))
+        except OSError as error:
+            self._taken = None
+            self.problems = (Problem(self._memory, 1, 1, "", f"expected a file to write: {error.strerror}"),)
+            return False
+        return True
+
+    def _say(self, file: AssignmentFile, is_new: Any, gone: Any, now_s: float, is_first: bool) -> Iterator[Event]:
         for session in gone:
             yield Release("file", f"{session:016x}", now_s)
         for number, (_, row) in enumerate(file.rows()):
@@ -157,6 +186,8 @@ def _find_twins(file: AssignmentFile, places: Any, lines: Any) -> None:
 def _identify(path: Path) -> Identity:
     """What differs when a file is another, or says something else."""
     status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting
+        raise OSError(errno.EINVAL, "it is none")
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
