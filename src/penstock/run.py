@@ -80,8 +80,6 @@ class Run:
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
         self.pair, self.ready_path, self.takes_over = pair, ready_path, takes_over
         configuration = load_configuration(configuration_path)
-        if any(subscriber.scope for subscriber in configuration.subscribers):
-            raise RunError("subscribers: scope: expected 0: in line, scopes are not read from packets in this version")
         check_kernel()
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
@@ -225,6 +223,7 @@ class Run:
         """Tell the kernel what it needs of configuration and snapshot."""
         configuration = self.policy.configuration
         self.control.set_ports(configuration.port_bits)
+        self.control.set_scopes(configuration.scope_table)
         self.control.set_exceptions(pack_policies(configuration))
         self.policy.owners.fill(self.directory)
 

@@ -4,6 +4,7 @@ It knows which keys there are, what they hold and which of them contradict each 
 each. It does not know what the packet path makes of them (`snapshot`), and opens none of the files that it names.
 """
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,7 @@ from penstock.policy.names import CATEGORY_LIMIT
 __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
 DATABASE = Path("/var/lib/penstock/names.db")
+VLAN_IDS = 4096
 SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
 SCOPE_LIMIT = 4096
 PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
@@ -107,7 +109,7 @@ class Subscriber(Model):
     prefixes: tuple[Annotated[Network, PlainValidator(parse_prefix)], ...] = ()
     profile: Label
     fail: Literal["open", "closed"] = "open"
-    scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
+    scope: Annotated[Count, Field(ge=0, le=65_535)] = 0
     packets_per_s: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = None
 
 
@@ -229,6 +231,16 @@ class Configuration(Model):
         return bytes(bits)
 
     @property
+    def scope_table(self) -> bytes:
+        """The scope of each VLAN ID, as the kernel has it: 16 bits each, 0 where none claims it."""
+        numbers = array("H", bytes(2 * VLAN_IDS))
+        for scope in self.scopes.values():
+            for first, last in scope.vlans:
+                for vlan in range(first, last + 1):
+                    numbers[vlan] = scope.number
+        return numbers.tobytes()
+
+    @property
     def category_names(self) -> list[str]:
         """Every category, those of services first, in the order of the file."""
         of_services = [category for service in self.services.values() for category in service.categories]
@@ -320,6 +332,8 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
         if subscriber.profile not in configuration.profiles:
             known = suggest_name(subscriber.profile, configuration.profiles)
             yield ("subscribers", number, "profile"), f"expected one of `profiles`: {known}"
+        if subscriber.scope and subscriber.scope not in {scope.number for scope in configuration.scopes.values()}:
+            yield ("subscribers", number, "scope"), "expected 0, or the number of one of `scopes`"
         first = owners.setdefault(subscriber.id, number)
         if first != number:
             owner = format_location(("subscribers", first))
