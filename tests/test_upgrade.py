@@ -12,7 +12,7 @@ import pytest
 
 from penstock.control.succession import Succession
 from penstock.line import handover
-from penstock.line.handover import Caller, Door, take_lock
+from penstock.line.handover import Caller, Door, find_door, take_lock
 from penstock.line.pins import Pins
 from penstock.upgrade import Installation, UpgradeError, rollback, upgrade
 
@@ -45,7 +45,7 @@ class Holder:
         self.pins = Pins(ingress, "out", directory)
         self.lock = lock if lock is not None else take_lock(self.pins)
         assert self.lock is not None
-        self.succession = Succession(Door(self.pins), self.lock, self)
+        self.succession = Succession(Door(find_door(self.pins)), self.lock, self)
         self.programs: list[str] = []
         self.left = False
         self.heirs: list[Holder] = []

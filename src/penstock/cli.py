@@ -22,13 +22,22 @@ app = typer.Typer(
 )
 lists_app = typer.Typer(no_args_is_help=True, help="The lists of names.")
 cable_app = typer.Typer(no_args_is_help=True, help="The cable: it carries everything when nothing else does.")
+subscribers_app = typer.Typer(no_args_is_help=True, help="Who is where, and what holds for whom.")
 app.add_typer(lists_app, name="lists")
+app.add_typer(subscribers_app, name="subscribers")
 app.add_typer(cable_app, name="cable")
 
 Ingress = Annotated[str, typer.Option("--ingress", metavar="IF", help="The interface towards the subscribers.")]
 Egress = Annotated[str, typer.Option("--egress", metavar="IF", help="The interface towards the internet.")]
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration (see examples/inline.yaml).")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where the versions lie side by side.")]
+MaybeConfig = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Whose register; default: the one that runs here.")
+]
+SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
+Scope = Annotated[
+    str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")
+]
 MaybeIngress = Annotated[str | None, typer.Option("--ingress", metavar="IF", help="Only the pair with this interface.")]
 
 
@@ -178,6 +187,66 @@ def check_lists(config: Config, ingress: MaybeIngress = None) -> None:
         from penstock.control.lists.check import check_lists
 
         raise typer.Exit(check_lists(config, ingress))
+
+
+@subscribers_app.command("list")
+def list_subscribers(
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only ids that begin with it.")] = "",
+    config: MaybeConfig = None,
+    after: Annotated[str, typer.Option(metavar="ID", help="Only ids behind this one.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 100,
+) -> None:
+    """The subscribers that the register knows, in the order of their ids."""
+    with one_line_errors():
+        from penstock.control.subscribers.command import print_list
+
+        print_list(config, prefix, after, limit)
+
+
+@subscribers_app.command("show")
+def show_subscriber(name: SubscriberId, config: MaybeConfig = None) -> None:
+    """All that the register knows of one: what holds for him, where he is, and who said so."""
+    with one_line_errors():
+        from penstock.control.subscribers.command import print_subscriber
+
+        print_subscriber(config, name)
+
+
+@subscribers_app.command("find")
+def find_subscriber(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443.")],
+    config: MaybeConfig = None,
+    scope: Scope = None,
+) -> None:
+    """Who is at an address (and port)."""
+    with one_line_errors():
+        from penstock.control.subscribers.command import print_owner
+
+        print_owner(config, address, scope)
+
+
+@subscribers_app.command("set")
+def set_subscriber(
+    name: SubscriberId,
+    config: MaybeConfig = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="One of the configuration's profiles.")] = None,
+    fail: Annotated[str | None, typer.Option(metavar="open|closed", help="While nobody judges.")] = None,
+    packets_per_s: Annotated[int | None, typer.Option(min=0, help="His budget; 0: none of his own.")] = None,
+    pause: Annotated[str | None, typer.Option(metavar="DURATION", help="30m, 8h, 2d; `on` for good, or `off`.")] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A", help="Where he is: an address, a prefix, 203.0.113.1:1024-2047; `none`. Repeatable."),
+    ] = None,
+    scope: Scope = None,
+) -> None:
+    """Say what is to hold for a subscriber from now on. It holds over restarts, and wins over the configuration."""
+    with one_line_errors():
+        from penstock.control.subscribers.command import set_subscriber
+
+        set_subscriber(
+            config, name, pause,
+            profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope,
+        )  # fmt: skip
 
 
 @app.command()

@@ -1,12 +1,13 @@
 """The composition root: wires configuration, snapshot, tables, programs and the packet process together.
 
-    start   configuration → names → snapshot → tables → packet process → steer → ready
+    start   configuration → names → tables → packet process, register → snapshot → who is where → steer → ready
             with --take-over, and another run on the pair: all that takes time first, then it leaves and we go on
-    then    events to the log, metrics, SIGHUP (a new snapshot), the packet process watched and started again
+    then    events to the log, metrics, SIGHUP (a new snapshot), both other processes watched and started again
 
-The packet process dies with this one (its input ends); the cable and `steer` outlive both, and pass what nobody judges.
-What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, what it tells
-`control.reporter`'s, its place on the line `control.seat`'s and `control.succession`'s.
+Packet process and register die with this one (their input ends); the cable and `steer` outlive all, and pass what nobody
+judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
+`control.subscribers.keeper`'s, what it tells `control.reporter`'s, its place on the line `control.seat`'s and
+`control.succession`'s.
 """
 
 import contextlib
@@ -35,12 +36,14 @@ from penstock.control.packet_process import PacketProcessError
 from penstock.control.policy_in_force import PolicyInForce
 from penstock.control.reporter import Reporter, open_log
 from penstock.control.seat import Seat
+from penstock.control.subscribers.calls import find_register_door
+from penstock.control.subscribers.keeper import RegisterError, RegisterKeeper
+from penstock.control.subscribers.owners import RegisteredOwners
+from penstock.control.subscribers.register_metrics import RegisterCollector
 from penstock.control.succession import Succession
 from penstock.control.systemd import notify_systemd
 from penstock.errors import PenstockError
-from penstock.kernel import bpf, tables
-from penstock.line.directory import Directory
-from penstock.line.handover import Caller, Door
+from penstock.line.handover import Caller, Door, find_door
 from penstock.line.inline import (
     SIDES,
     Control,
@@ -86,11 +89,15 @@ class Run:
         self.pins = Pins(pair.ingress, pair.egress, find_root())
         self.seat = Seat(pair, self.pins, configuration_path, ready_path)
         self.wires = Wires(pair)
-        self.workers = worker_count(configuration.workers)
-        self.shared = SharedMemory(self.workers)
+        known = configuration.subscriber_register
+        workers = worker_count(configuration.workers)
+        self.size = Size(configuration.flows.capacity, workers, known.capacity, known.addresses)
+        self.shared = SharedMemory(self.size.workers)
         self.guard = Guard(self.shared)
         self.policy = PolicyInForce(configuration_path, configuration, self.guard)
         self.packets = PacketKeeper(lambda: self.stops)
+        self.register = RegisterKeeper(lambda: self.stops)
+        self.owners = RegisteredOwners(known.database)
         self.reporter = Reporter(self.shared)
         self.line_watch: LineWatch | None = None
         self.succession: Succession | None = None
@@ -121,16 +128,14 @@ class Run:
         self.seat.find(self.takes_over)
         predecessor = self.seat.predecessor
         self.policy.hold(self.seat.label, self.seat.other_label if predecessor is None else None)
-        self.size = Size(self.policy.configuration.flows.capacity, self.workers)
         self.is_new = open_tables(self.pins, self.size)
         self.packets.start(self._describe_standing())  # it imports and maps while the snapshot is made
+        self.register.start(self._describe_line(), self.policy.configuration)
+        if predecessor is None:
+            self.register.begin()
         self.policy.open(ingress=self.pair.ingress, pair=f"{self.pair.ingress}-{self.pair.egress}")
         self.packets.give(self.policy.snapshot)
         self.control = Control()
-        self.directory = Directory(
-            self.control.memory, bpf.map_memory(tables.addresses), bpf.map_memory(tables.subscribers)
-        )
-        self.policy.lines = self.directory.lines
         self.reporter.open(self.control)
         if predecessor is None or self.is_new:
             self._set_line()
@@ -141,7 +146,7 @@ class Run:
         self.line_watch = LineWatch(
             self.pair, self.pins, self.wires, self.policy.configuration.line, self.control.renew
         )
-        if not self.packets.await_taken() or not self._take_place(predecessor, programs):
+        if not (self.packets.await_taken() and self._fill_tables() and self._take_place(predecessor, programs)):
             return
         self.line_watch.start()
         self.policy.watch_targets()
@@ -157,19 +162,44 @@ class Run:
             self.ready_path.touch()
         notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    def _describe_standing(self) -> dict[str, Any]:
-        """What the packet process knows from its start to its end."""
-        configuration = self.policy.configuration
+    def _describe_line(self) -> dict[str, Any]:
+        """Where the tables are: what the register knows from its start to its end."""
         return {
             "ingress": self.pair.ingress,
             "egress": self.pair.egress,
             "root": str(self.pins.directory.parent),
             "size": asdict(self.size),
-            "workers": self.workers,
+        }
+
+    def _describe_standing(self) -> dict[str, Any]:
+        """What the packet process knows from its start to its end."""
+        return {
+            **self._describe_line(),
+            "workers": self.size.workers,
             "shared_fd": self.shared.fd,
             "wire_fds": self.wires.fds,
-            "options": ALL_REQUESTS if configuration.log.all_requests else 0,
+            "options": ALL_REQUESTS if self.policy.configuration.log.all_requests else 0,
         }
+
+    def _fill_tables(self) -> bool:
+        """Have the tables say who is where before anybody is judged by them; False when we are told to stop before.
+
+        Those that another run's register fills are left to it as long as it is there; where nothing is in them yet, they
+        are filled from what it keeps.
+        """
+        if self.seat.predecessor is None:
+            return self._await_register()
+        return not self.is_new or self.register.load()
+
+    def _await_register(self) -> bool:
+        """Wait until the register writes. Without it tables that say something already go on saying it."""
+        try:
+            return self.register.await_writing()
+        except RegisterError as error:
+            if self.is_new or self.seat.predecessor is not None:
+                raise
+            log.error("going on with the subscribers that the kernel knows", error=str(error))
+            return True
 
     def _take_place(self, predecessor: Caller | None, programs: list[int]) -> bool:
         """Start the workers, attach `steer`, and have the run before us leave; False when we are told to stop before.
@@ -187,25 +217,29 @@ class Run:
             self.control.renew()
         if predecessor is None:
             self._start_metrics()
-        else:
-            self._finish_take_over(predecessor, shares)
+        elif not self._finish_take_over(predecessor, shares):
+            return False
         for directory in self.pins.others():
             self.pins.remove_tables(directory)
         assert self.seat.lock is not None
-        self.succession = Succession(Door(self.pins), self.seat.lock, self)
+        self.succession = Succession(Door(find_door(self.pins)), self.seat.lock, self)
         return True
 
-    def _finish_take_over(self, predecessor: Caller, shares: bool) -> None:
+    def _finish_take_over(self, predecessor: Caller, shares: bool) -> bool:
         if shares:
             self._set_line()
         else:
             predecessor.ask_leave(drain=True)
+        self.register.begin()  # the other one's has left
+        if not self._await_register():
+            return False
         self.seat.finish()
         log.info("took over from another run", tables="the same" if shares else "others")
         try:
             self._start_metrics()  # their address was the other one's until now
         except RunError as error:
             log.error("no metrics are served", error=str(error))
+        return True
 
     def _start_metrics(self) -> None:
         listen = self.policy.configuration.metrics.listen
@@ -213,19 +247,23 @@ class Run:
             return
         assert self.line_watch is not None
         host, _, port = listen.rpartition(":")
-        collectors = (LinkCollector(self.line_watch), GuardCollector(self.guard))
+        of_register = RegisterCollector(find_register_door(self.pins))
+        collectors = (LinkCollector(self.line_watch), GuardCollector(self.guard), of_register)
         try:
             self.metrics, _ = serve_metrics(host.strip("[]"), int(port), self.reporter.read_metrics, *collectors)
         except OSError as error:
             raise RunError(f"metrics.listen: {host}:{port}: {error.strerror}: choose another, or null") from None
 
     def _set_line(self) -> None:
-        """Tell the kernel what it needs of configuration and snapshot."""
+        """Tell the kernel what it needs of the configuration. Who is where, the register tells it."""
         configuration = self.policy.configuration
         self.control.set_ports(configuration.port_bits)
+<<<<<<< HEAD
         self.control.set_scopes(configuration.scope_table)
+=======
+        self.control.set_scopes(configuration.scope_words)
+>>>>>>> 7160c9a7195c020e27b1f23c06cf231401de40cf
         self.control.set_exceptions(pack_policies(configuration))
-        self.policy.owners.fill(self.directory)
 
     # ---- service ------------------------------------------------------------------------------------------------------
     def _serve(self, sink: TextIO) -> None:
@@ -240,16 +278,17 @@ class Run:
 
     def _tell_events(self) -> None:
         self.guard.drain(time.monotonic())
-        self.reporter.write_events(self.policy.snapshot, self.policy.owners)
+        self.reporter.write_events(self.policy.snapshot, self.owners)
 
     def _look_after(self) -> None:
         """Do what is to be done: start the packet process again, read the configuration again, take a new snapshot."""
         if not self.packets.is_alive:
             self.packets.revive(self.policy.snapshot)
             return
+        self.register.look_after()
         if self.reloads:
             self.reloads = False
-            self.policy.reload(self._take_policy)
+            self.policy.reload(self._take_policy, self.owners.find_moves)
         self.policy.renew(self._take_policy)
 
     def _take_policy(self) -> None:
@@ -258,11 +297,12 @@ class Run:
         self.line_watch.settings = self.policy.configuration.line
         self.packets.replace(self.policy.snapshot)
         self._set_line()
+        self.register.follow(self.policy.configuration)
 
     def _sleep(self) -> None:
         """Wait for the packet process to say something (its end above all), for a visitor, or for the next look at the
         rings."""
-        sources: list[Any] = [] if self._has_left() else [self.packets.output]
+        sources: list[Any] = [] if self._has_left() else [self.packets.output, *self.register.output()]
         if self.succession:
             sources += self.succession.door.sockets()
         ready, _, _ = select.select(sources, [], [], POLL_S)
@@ -280,6 +320,7 @@ class Run:
             detach_steer(self.pins)
             time.sleep(DRAIN_S)
         self.packets.end()
+        self.register.end()
         if self.seat.lock is None and self.pins.tables.exists() and self.is_new:
             self.pins.remove_tables(self.pins.tables)
         self.seat.give_up()  # our workers are gone by now
@@ -301,11 +342,13 @@ class Run:
         assert self.line_watch is not None
         self.line_watch.stop()  # it lays the line for us, not for others
         self.packets.leave(drain)
+        self.register.leave()
 
     def take_back(self, had_left: bool) -> None:
         """Judge again, after the heir went; what it let pass was unread here."""
         assert self.line_watch is not None
         if had_left:
+            self.register.begin()  # as soon as the heir's is gone
             self.packets.begin()
             with contextlib.suppress(PacketProcessError):  # it died meanwhile, and is started again in its turn
                 self.packets.await_ready()

@@ -96,8 +96,8 @@ def addresses(policy: PolicyInForce) -> set[str]:
 def count(policy: PolicyInForce) -> list[int]:
     """The generations that somebody was told to take from now on."""
     taken: list[int] = []
-    for change in (policy.reload, policy.renew):
-        change(lambda: taken.append(policy.snapshot.generation))
+    policy.reload(lambda: taken.append(policy.snapshot.generation), lambda _: {})
+    policy.renew(lambda: taken.append(policy.snapshot.generation))
     return taken
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.line import handover
-from penstock.line.handover import AbsentError, Caller, Door, HandoverError, find_holder, take_lock
+from penstock.line.handover import AbsentError, Caller, Door, HandoverError, find_door, find_holder, take_lock
 from penstock.line.pins import Pins
 
 NOBODY = 65534
@@ -25,7 +25,7 @@ def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pins:
 
 @pytest.fixture
 def door(pins: Pins) -> Iterator[Door]:
-    made = Door(pins)
+    made = Door(find_door(pins))
     yield made
     made.close()
 
@@ -149,7 +149,7 @@ def test_no_place_for_doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_door_that_another_one_made_again_stays(pins: Pins, door: Door) -> None:
-    again = Door(pins)
+    again = Door(find_door(pins))
     door.close()
     assert again.path.exists()
     again.close()

@@ -231,6 +231,7 @@ class Configuration(Model):
         return bytes(bits)
 
     @property
+<<<<<<< HEAD
     def scope_table(self) -> bytes:
         """The scope of each VLAN ID, as the kernel has it: 16 bits each, 0 where none claims it."""
         numbers = array("H", bytes(2 * VLAN_IDS))
@@ -239,6 +240,15 @@ class Configuration(Model):
                 for vlan in range(first, last + 1):
                     numbers[vlan] = scope.number
         return numbers.tobytes()
+=======
+    def scope_words(self) -> bytes:
+        """The number of each VLAN's scope, 16 bits each."""
+        words = bytearray(8192)
+        for scope in self.scopes.values():
+            for first, last in scope.vlans:
+                words[2 * first : 2 * last + 2] = scope.number.to_bytes(2, "little") * (last - first + 1)
+        return bytes(words)
+>>>>>>> 7160c9a7195c020e27b1f23c06cf231401de40cf
 
     @property
     def category_names(self) -> list[str]:

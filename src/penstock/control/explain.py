@@ -65,15 +65,19 @@ class Explanation:
     built: datetime
 
 
-def explain(configuration: Configuration, snapshot: Snapshot, host_or_url: str, subscriber_id: str) -> Explanation:
+def explain(
+    configuration: Configuration, snapshot: Snapshot, host_or_url: str, subscriber_id: str, profile: str | None = None
+) -> Explanation:
     """Ask the judge about one host for one subscriber, and DNS for what it says where the judge lets the host be.
 
-    Raises ExplainError for an unknown subscriber and for no host.
+    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and without a
+    profile for a subscriber whom the configuration does not have.
     """
-    profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}
-    if subscriber_id not in profiles:
-        raise ExplainError(f"there is no subscriber `{subscriber_id}`: {suggest_name(subscriber_id, profiles)}")
-    profile = profiles[subscriber_id]
+    if profile is None:
+        profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}
+        if subscriber_id not in profiles:
+            raise ExplainError(f"there is no subscriber `{subscriber_id}`: {suggest_name(subscriber_id, profiles)}")
+        profile = profiles[subscriber_id]
     host = parse_host(host_or_url)
     action, category, service, would, mask = _ask_judge(snapshot, profile, host.encode())
     of_host = [name for bit, name in enumerate(snapshot.category_names) if mask >> bit & 1]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock.path.sample import SAMPLE_BYTES
+from penstock.path.sample import SAMPLE_BYTES, SAMPLE_SUBSCRIBER
 
 MINUTES = 60
 KEPT_LIMIT = 512  # a minute; 15,000 of a busy hour put a share of 5 % within 0.5 % (three standard deviations)
@@ -102,6 +102,14 @@ class LastHour:
         for head, samples in zip(self.heads, self.samples, strict=True):
             if head[KEPT]:
                 yield max(int(head[SEEN]), int(head[KEPT])), samples[: int(head[KEPT])]
+
+    def find_subscribers(self) -> set[int]:
+        """The numbers of all who asked."""
+        found: set[int] = set()
+        for _, samples in self.minutes():
+            words = np.ascontiguousarray(samples[:, SAMPLE_SUBSCRIBER : SAMPLE_SUBSCRIBER + 4]).view(np.uint32)
+            found.update(np.unique(words).tolist())
+        return found
 
     @property
     def note(self) -> dict[str, Any]:

@@ -8,12 +8,11 @@ Whatever fails leaves in force what was, and is logged. It refuses to know who t
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
-from numpy.typing import NDArray
 
 from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.guard import Guard, GuardError
@@ -21,17 +20,19 @@ from penstock.control.lists.build import build_names
 from penstock.control.lists.in_force import NamesInForce
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import seal_snapshot
-from penstock.control.subscribers.fixed import FixedOwners, find_moves
 from penstock.errors import PenstockError
 from penstock.policy.snapshot import Snapshot
 
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
 FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
+FIXED_OF_REGISTER = ("database", "capacity", "addresses")
 
 log = structlog.get_logger()
 
 Take = Callable[[], None]
 """Has whoever judges take what is in force now; called while the snapshot before is still there."""
+FindMoves = Callable[[Configuration, Collection[int]], Mapping[int, int]]
+"""Which of these subscribers, by number, get another profile by a configuration: its tag."""
 
 
 class PolicyInForce:
@@ -43,10 +44,7 @@ class PolicyInForce:
         self.targets: Addresses = {}
         self.generation = 0
         self.snapshot: Snapshot
-        self.lines: NDArray[Any] | None = None
-        """What the kernel knows of subscribers now (`line.directory`)."""
         self._found: tuple[Configuration, Addresses] | None = None
-        self.owners = FixedOwners(configuration)
         guard.follow(configuration)
 
     def hold(self, label: str, abandoned: str | None) -> None:
@@ -72,7 +70,7 @@ class PolicyInForce:
             self.names.release()
 
     # ---- changes ------------------------------------------------------------------------------------------------------
-    def reload(self, take: Take) -> None:
+    def reload(self, take: Take, find_moves: FindMoves) -> None:
         """Configuration and lists again. What is wrong, or would refuse too much, changes nothing and is logged."""
         assert self.names is not None
         try:
@@ -80,20 +78,30 @@ class PolicyInForce:
             targets = find_targets(configuration)
             with self.names.build(configuration) as candidate:
                 snapshot = self._build(configuration, candidate, targets)
-                self._check(snapshot, configuration)
+                self._check(snapshot, configuration, find_moves(configuration, self.guard.last_hour.find_subscribers()))
                 self.names.take(candidate, configuration.database)
         except (PenstockError, OSError) as error:
             log.error("not reloaded: what was in force stays", error=str(error))
             return
-        fixed = {name: getattr(self.configuration, name) for name in FIXED}
-        changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
-        if changed:
-            log.warning("these settings change at the next start only", settings=changed)
-        self.configuration = configuration.model_copy(update=fixed)
-        self.owners = FixedOwners(self.configuration)
+        self.configuration = self._keep_fixed(configuration)
         self.guard.follow(configuration)
         self._replace(snapshot, targets, take)
         log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+
+    def _keep_fixed(self, configuration: Configuration) -> Configuration:
+        """The configuration with the settings in force that no reload changes; which of them it would change is logged."""
+        old, of_old, of_new = (
+            self.configuration,
+            self.configuration.subscriber_register,
+            configuration.subscriber_register,
+        )
+        fixed: dict[str, Any] = {name: getattr(old, name) for name in FIXED}
+        of_register = {name: getattr(of_old, name) for name in FIXED_OF_REGISTER}
+        changed = [name for name in FIXED if getattr(configuration, name) != fixed[name]]
+        changed += [f"register.{name}" for name, value in of_register.items() if getattr(of_new, name) != value]
+        if changed:
+            log.warning("these settings change at the next start only", settings=changed)
+        return configuration.model_copy(update=fixed | {"subscriber_register": of_new.model_copy(update=of_register)})
 
     def renew(self, take: Take) -> None:
         """Take the addresses that the watch found, if it found others."""
@@ -134,10 +142,9 @@ class PolicyInForce:
         number = seal_snapshot(configuration, names_path, self.generation, targets)
         return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
 
-    def _check(self, snapshot: Snapshot, configuration: Configuration) -> None:
+    def _check(self, snapshot: Snapshot, configuration: Configuration, moves: Mapping[int, int]) -> None:
         """Raise GuardError, and give the snapshot up, when it would refuse too much."""
         self.guard.drain(time.monotonic())
-        moves = {} if self.lines is None else find_moves(self.lines, FixedOwners(configuration).lines())
         try:
             self.guard.check(self.snapshot, snapshot, configuration, moves)
         except GuardError:

@@ -67,7 +67,7 @@ class Reporter:
                 self._tell_exception(fields)
 
     def write_events(self, snapshot: Snapshot, owners: Owners) -> None:
-        """Write down what is in the rings, with the names of the snapshot in force."""
+        """Write down what is in the rings, with the names of the snapshot in force and of its subscribers."""
         offset_ns = monotonic_offset_ns()
         for raw in self.reader.read():
             fields = decode_foreign(raw, snapshot, owners, offset_ns)

@@ -58,6 +58,7 @@ def write_configuration(directory: Path, **settings: object) -> Path:
             for one, profile in ((HOME, "everything"), (OFFICE, "nothing"))
         ],
         "database": "names.db",
+        "register": {"database": "subscribers.db"},
         "log": {"all_requests": True, "path": "events.json"},
         "metrics": {"listen": None},
         "flows": {"capacity": 65536},

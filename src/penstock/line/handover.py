@@ -64,6 +64,11 @@ def make_doors() -> None:
         raise HandoverError(f"{DOORS}: {error.strerror}: it must be a directory that is ours to write") from None
 
 
+def find_door(pins: Pins) -> Path:
+    """The door of the run that holds a pair."""
+    return DOORS / pins.directory.name
+
+
 def find_doors() -> list[Path]:
     """The doors of this network namespace, of runs that may be dead."""
     return sorted(DOORS.glob(f"penstock-{network_namespace()}-*"))
@@ -97,14 +102,15 @@ class Visitor:
 
 
 class Door:
-    """Where others ask the holder of a pair."""
+    """Where others ask whoever holds something alone; the holder of a pair above all (`find_door`)."""
 
-    def __init__(self, pins: Pins) -> None:
+    def __init__(self, path: Path) -> None:
         make_doors()
-        self.path = DOORS / pins.directory.name
+        self.path = path
         self.path.unlink(missing_ok=True)  # of one that is dead, or has left to us: we have the lock
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(self.path))
+        self.path.chmod(0o600)
         self._listener.listen()
         self._listener.setblocking(False)
         self._inode = self.path.stat().st_ino
@@ -210,7 +216,7 @@ class Caller:
 def find_holder(pins: Pins) -> Caller:
     """Call the run that holds the pair. Raises HandoverError when it does not answer."""
     try:
-        return Caller(DOORS / pins.directory.name)
+        return Caller(find_door(pins))
     except AbsentError:
         raise HandoverError(
             "another run holds this pair, and answers nobody until it judges: wait, or end it"

@@ -2,6 +2,7 @@
 
     run      keep_running_rights   root with the capabilities of RUNNING, also for all that it starts
     engine   give_up_everything    the user `penstock` or `nobody`, no capability, no core file
+    register keep_file_rights      root, whose files it reads and writes, without any capability
 
 Capabilities belong to a thread, not to a process: both refuse where another thread would keep what this one gives up. It
 knows the kernel's numbers and refuses to know what a right is used for. Numbers: include/uapi/linux/capability.h, prctl.h.
@@ -121,6 +122,13 @@ def keep_running_rights(configuration: Path) -> None:
     if not all(_is_roots(path) for path in (configuration, Path(__file__), Path(sys.executable))):
         names.append("dac_override")
     keep_capabilities(names)
+
+
+def keep_file_rights() -> None:
+    """Keep root's own files, and those of others where `run` needs them, and give up everything else; no core file."""
+    names = ["dac_override"] if read_permitted() >> CAPABILITIES["dac_override"] & 1 else []
+    keep_capabilities(names)
+    _prctl(DUMPABLE, 0, "dumpable")
 
 
 def find_user() -> tuple[int, int]:

@@ -3,9 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
 from rich.console import Console
 
 from penstock.control.configuration import load_configuration
@@ -14,10 +12,8 @@ from penstock.control.guard_report import render_finding
 from penstock.control.last_hour import read_last_hours
 from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
-from penstock.control.subscribers.fixed import FixedOwners, find_moves
+from penstock.control.subscribers.owners import RegisteredOwners
 from penstock.errors import PenstockError
-from penstock.line.directory import read_lines
-from penstock.line.pins import Pins, find_root
 from penstock.policy.snapshot import Snapshot
 
 
@@ -38,19 +34,15 @@ def check_lists(configuration_path: Path, ingress: str | None) -> int:
         new = Snapshot.open(build_snapshot(trial, trial.database, 1, directory))
         for process, hour in runs:
             old = open_snapshot(process, hour.note["snapshot"])
-            moves = find_moves(_read_lines(hour.note), FixedOwners(configuration).lines())
+            owners = RegisteredOwners(configuration.subscriber_register.database)
+            moves = owners.find_moves(configuration, hour.find_subscribers())
+            owners.close()
             finding = find_change(hour, old, new, moves)
             old.close()
             Console().print(hour.note["pair"], render_finding(finding, configuration), sep="\n")
             status |= int(finding.is_too_much(configuration))
         new.close()
     return status
-
-
-def _read_lines(note: dict[str, Any]) -> NDArray[Any]:
-    """What holds for subscribers now, by what a run says of itself."""
-    ingress = note["ingress"]
-    return read_lines(Pins(ingress, note["pair"][len(ingress) + 1 :], find_root(mount=False)).directory)
 
 
 def open_snapshot(process: Path, numbers: tuple[int, int]) -> Snapshot:

@@ -269,7 +269,6 @@ class Batch:
         del session.live[key]
         session.is_changed = True
         if not session.live:
-            self.touch(session.number or 0)
             session.end()
 
     def lose(self, number: int) -> None:

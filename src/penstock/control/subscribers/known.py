@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from penstock.control.configuration import Configuration
 from penstock.control.subscribers.model import Place, Source
 from penstock.control.subscribers.place_key import pack_place, unpack_place
 from penstock.control.subscribers.rows import (
@@ -103,6 +104,25 @@ class KnownSubscribers:
         with self._reading():
             return dict(select(self._connection, "SELECT number, id FROM subscribers WHERE number", set(numbers)))
 
+    def find_profile_changes(self, numbers: Collection[int], configuration: Configuration) -> dict[int, str | None]:
+        """Which of these numbers have another profile by a configuration than by the one in force, and which."""
+        wanted, terms = {one.id: one.profile for one in configuration.subscribers}, Terms.of(configuration)
+        changes = {}
+        with self._reading():
+            old_terms = self._read_terms()
+            words: dict[int | None, str] = dict(self._connection.execute("SELECT code, word FROM words"))
+            query = "SELECT number, field, value FROM changes WHERE number"
+            called = {row[0]: row[2] for row in select(self._connection, query, numbers) if row[1] == PROFILE}
+            configured = dict(select(self._connection, "SELECT number, profile FROM configured WHERE number", numbers))
+            query = "SELECT number, id, profile FROM subscribers WHERE number"
+            for number, name, assigned in select(self._connection, query, numbers):
+                said, by_source = words.get(called.get(number)), words.get(assigned)
+                old = old_terms.choose(said or words.get(configured.get(number)) or by_source)
+                new = terms.choose(said or wanted.get(name) or by_source)
+                if old != new:
+                    changes[number] = new
+        return changes
+
     def list_subscribers(self, prefix: str = "", after: str = "", limit: int = 100) -> list[Known]:
         """Subscribers in the order of their ids: those that start with `prefix` and are behind `after`, `limit` at most."""
         return self._read("s.id >= ? AND s.id < ? AND s.id > ? ORDER BY s.id LIMIT ?", _range(prefix, after, limit))
@@ -133,10 +153,13 @@ class KnownSubscribers:
 
     def _read(self, condition: str, values: tuple[Any, ...]) -> list[Known]:
         with self._reading():
-            row = self._connection.execute("SELECT value FROM meta WHERE name='terms'").fetchone()
-            terms = Terms.read(row and row[0])
+            terms = self._read_terms()
             query = f"SELECT s.number, s.id, s.profile, s.seen_s FROM subscribers s WHERE {condition}"
             return [self._describe(terms, *found) for found in self._connection.execute(query, values).fetchall()]
+
+    def _read_terms(self) -> Terms:
+        row = self._connection.execute("SELECT value FROM meta WHERE name='terms'").fetchone()
+        return Terms.read(row and row[0])
 
     def _describe(self, terms: Terms, number: int, name: str, profile: int | None, seen_s: float) -> Known:
         execute = self._connection.execute

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from penstock.control.subscribers.model import Place
 from penstock.control.values import Network
+from penstock.line.directory import PLACE_DTYPE
 
-PLACE_DTYPE = np.dtype([("scope", "<u4"), ("bits", "u1"), ("port_bits", "u1"), ("port", "<u2"), ("address", "V16")])
 MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
 MAPPED_BITS = 96
 IPV4_KIND = 129

@@ -59,7 +59,10 @@ class Terms(NamedTuple):
         paused = changes[PAUSED][0] if PAUSED in changes else 0
         return self.make_line(None if profile is None else names[profile], fails_closed, rate, paused)
 
+    def choose(self, profile: str | None) -> str | None:
+        """The profile that holds where this one was chosen."""
+        return profile if profile in self.profiles else self.default_profile
+
     def make_line(self, profile: str | None, fails_closed: int, packets_per_s: int | None, paused: int) -> Line:
         """The line of these choices; None, and a budget of 0, is no choice."""
-        holds = profile if profile in self.profiles else self.default_profile
-        return Line(holds, bool(fails_closed), packets_per_s or self.packets_per_s, bool(paused))
+        return Line(self.choose(profile), bool(fails_closed), packets_per_s or self.packets_per_s, bool(paused))

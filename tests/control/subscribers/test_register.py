@@ -1,0 +1,266 @@
+"""The register beside the model in plain Python: any sequence of events, restarts, expiries and configurations."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.control.subscribers.model_register import DAY_S, ModelRegister
+
+from penstock.control.configuration import Configuration
+from penstock.control.subscribers import sweep
+from penstock.control.subscribers.known import KnownSubscribers
+from penstock.control.subscribers.model import Assign, Change, Event, Place, Release, Restart
+from penstock.control.subscribers.place_key import make_place, unpack_places
+from penstock.control.subscribers.register import Register
+from penstock.control.subscribers.settings_register import RegisterSettings
+from penstock.control.subscribers.store import Store
+from penstock.control.subscribers.updates import Line, Updates
+from penstock.control.values import parse_prefix
+
+FORGET_DAYS = 2
+PREFIXES = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.4", "10.1.2.0/30", "fd00::/8", "fd00:1::/48", "fd00:1:0:100::/56"]
+PREFIXES += ["fd00:1:0:100::/64", "fd00:1:0:100::1"]
+SINGLE = make_place(parse_prefix("203.0.113.1"))
+PLACES = [make_place(parse_prefix(prefix), scope) for prefix in PREFIXES for scope in (0, 1)]
+PLACES += [Place(0, SINGLE.address, 128, port, bits) for port, bits in ((0, 6), (1024, 6), (1024, 7), (65_535, 16))]
+PEOPLE = ["ann", "ben", "cleo", "dörte", "eve", "00:11"]
+
+people = st.sampled_from(PEOPLE)
+sources = st.sampled_from(["radius", "radius", "radius", "file"])
+sessions = st.sampled_from(["1", "2", "3"])
+nases = st.sampled_from(["", "bng"])
+profiles = st.sampled_from([None, None, "red", "blue", "other"])
+offsets = st.sampled_from([-9.0, -2.0, -1.5, -1.001, -1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0, 3.0])
+places = st.lists(st.sampled_from(PLACES), max_size=3).map(tuple)
+expiries = st.sampled_from([None, None, float("inf"), 0.5, 3.0, 4.2, 60.0])
+pauses = st.sampled_from([None, None, 0.0, -1.0, 2.5, 30.0, float("inf")])
+
+
+@st.composite
+def events(draw: st.DrawFn, now_s: float) -> Event:
+    at_s = now_s + draw(offsets)
+    kind = draw(st.sampled_from(["assign", "assign", "assign", "release", "restart", "change"]))
+    if kind == "assign":
+        lease_s = draw(expiries)
+        return Assign(
+            draw(sources),
+            draw(sessions),
+            draw(people),
+            draw(places),
+            at_s,
+            draw(profiles),
+            None if lease_s is None else now_s + lease_s,
+            draw(nases),
+            draw(st.booleans()),
+        )
+    if kind == "release":
+        return Release(draw(sources), draw(sessions), at_s, draw(places))
+    if kind == "restart":
+        return Restart(draw(sources), draw(nases), at_s)
+    pause_s = draw(pauses)
+    return Change(
+        draw(people),
+        at_s,
+        draw(profiles),
+        draw(st.sampled_from([None, "open", "closed"])),
+        draw(st.sampled_from([None, 0, 5])),
+        pause_s if pause_s in (None, 0.0) else now_s + pause_s,
+    )
+
+
+entries = st.fixed_dictionaries(
+    {"id": people, "profile": st.sampled_from(["red", "blue"])},
+    optional={
+        "prefixes": st.lists(st.sampled_from(PREFIXES), max_size=3, unique=True),
+        "fail": st.sampled_from(["open", "closed"]),
+        "scope": st.sampled_from([0, 1]),
+        "packets_per_s": st.sampled_from([7, 70]),
+    },
+)
+
+
+class Mirror:
+    """What the kernel's tables would hold: nothing but Updates goes into it."""
+
+    def __init__(self) -> None:
+        self.places: dict[bytes, int] = {}
+        self.lines: dict[int, Line] = {}
+
+    def take(self, updates: Updates, register: Register) -> None:
+        if updates.are_all_lines_new:
+            self.lines.update(read_lines(register))
+        self.lines.update(updates.lines)
+        for place, number in updates.put():
+            assert number in self.lines  # a line stands before its first place
+            self.places[place] = number
+        for place in updates.taken_away():
+            self.places.pop(place, None)
+
+
+def read_places(register: Register) -> dict[Place, int]:
+    found = {}
+    for rows, numbers in register.load_places():
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+            scope, bits, port_bits, port, address = row
+            found[Place(scope, bytes(address), bits, port, port_bits)] = number
+    return found
+
+
+def read_lines(register: Register) -> dict[int, Line]:
+    return {number: line for line, numbers in register.load_lines() for number in numbers.tolist()}
+
+
+class RegisterMachine(RuleBasedStateMachine):
+    @initialize(
+        share=st.sampled_from([1, 2, 2000]), capacity=st.sampled_from([6, 1024]), addresses=st.sampled_from([6, 1024])
+    )
+    def begin(self, share: int, capacity: int, addresses: int) -> None:
+        self.share = share
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name) / "below" / "subscribers.db"
+        self.settings = {"capacity": capacity, "addresses": addresses, "forget_days": FORGET_DAYS}
+        self.model = ModelRegister(capacity, addresses, FORGET_DAYS)
+        self.mirror = Mirror()
+        self.now_s = 1_700_000_000.0
+        self.open()
+        self.reader = KnownSubscribers(self.path)
+        self.configure([], None, 4000)
+
+    def open(self) -> None:
+        self.store = Store(self.path)
+        self.register = Register(self.store, RegisterSettings.model_construct(**self.settings))
+
+    def teardown(self) -> None:
+        if hasattr(self, "reader"):
+            self.reader.close()
+            self.store.close()
+            self.directory.cleanup()
+
+    def compare(self, updates: Updates) -> None:
+        """What the transaction said, beside what the model did."""
+        before = dict(self.mirror.places)
+        old_lines = dict(self.mirror.lines)
+        self.mirror.take(updates, self.register)
+        assert Counter((kind, name, other) for kind, name, other, _ in updates.reports) == self.model.reports
+        away = {number for place, number in before.items() if self.mirror.places.get(place) != number}
+        turned = set()
+        if not updates.are_all_lines_new:
+            for number, line in self.mirror.lines.items():
+                old = old_lines.get(number)
+                if old and (old.profile, old.is_paused) != (line.profile, line.is_paused):
+                    turned.add(number)
+        assert away | turned <= updates.look_again
+        numbers = set(old_lines)
+        if not updates.are_all_lines_new:
+            assert updates.look_again & numbers <= self.model.lost | turned
+
+    def drain(self, updates: Updates) -> None:
+        """Until there is nothing more to sweep; the model does that at once."""
+        turns = 0
+        while updates.is_more:
+            updates = self.register.expire(self.now_s)
+            self.mirror.take(updates, self.register)
+            turns += 1
+            assert turns < 100
+
+    @rule(data=st.data(), count=st.integers(1, 6))
+    def apply(self, data: st.DataObject, count: int) -> None:
+        batch = [data.draw(events(self.now_s)) for _ in range(count)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sweep, "SHARE", 2000)
+            updates = self.register.apply(batch, self.now_s)
+        assert sum(updates.counts[kind] for kind in ("assign", "release", "restart", "change")) == count
+        self.model.apply(batch, self.now_s)
+        self.compare(updates)
+
+    @rule(passed_s=st.sampled_from([0.0, 0.3, 1.0, 5.0, 61.0, 599.0, 601.0, 1.5 * DAY_S, 3.0 * DAY_S]))
+    def wait(self, passed_s: float) -> None:
+        self.now_s += passed_s
+
+    @rule()
+    def expire(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sweep, "SHARE", self.share)
+            updates = self.register.expire(self.now_s)
+            self.mirror.take(updates, self.register)
+            self.drain(updates)
+        self.model.expire(self.now_s)
+
+    @rule(
+        entries=st.lists(entries, max_size=4, unique_by=lambda entry: entry["id"]),
+        default=st.sampled_from([None, "red"]),
+        rate=st.sampled_from([None, 4000]),
+    )
+    def configure(self, entries: list[dict[str, object]], default: str | None, rate: int | None) -> None:
+        configuration = Configuration.model_validate(
+            {
+                "profiles": {"red": {}, "blue": {}},
+                "limits": {"packets_per_s": rate},
+                "subscribers": entries,
+            }
+        )
+        register = RegisterSettings.model_construct(**self.settings, default_profile=default)
+        configuration = configuration.model_copy(update={"subscriber_register": register})
+        updates = self.register.sync_configuration(configuration, self.now_s)
+        self.model.synchronise(configuration, self.now_s)
+        self.compare(updates)
+
+    @rule()
+    def start_again(self) -> None:
+        self.store.close()
+        self.open()
+
+    @invariant()
+    def it_agrees(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        model = self.model
+        numbers = {person.number: name for name, person in model.people.items()}
+        assert self.reader.names_of(range(1, 20)) == numbers
+        places = {place: model.people[row.person].number for place, row in model.rows.items()}
+        assert read_places(self.register) == places
+        assert self.mirror.places == places
+        lines = {person.number: model.line(name) for name, person in model.people.items()}
+        assert read_lines(self.register) == lines
+        nobody = {number: model.nobody() for number in self.mirror.lines if number not in lines}
+        assert {number: line for number, line in self.mirror.lines.items() if number in lines} == lines
+        assert all(self.mirror.lines[number].profile is None for number in nobody)
+        assert self.register.place_count == len(places)
+        assert self.register.subscriber_count == len(lines)
+
+    @rule(place=st.sampled_from(PLACES), port=st.integers(0, 65_535))
+    def look_up(self, place: Place, port: int) -> None:
+        found = self.reader.find_by_address(place.address, port, place.scope)
+        wanted = self.model.find(Place(place.scope, place.address, 128, port, 16))
+        assert (found and found.id) == wanted
+
+    @rule(name=people)
+    def show(self, name: str) -> None:
+        known = self.reader.find_subscriber(name)
+        assert (known is None) == (name not in self.model.people)
+        if known:
+            assert known.line == self.model.line(name)
+            assert known.is_configured == (self.model.people[name].configured is not None)
+            mine = {place: row for place, row in self.model.rows.items() if row.person == name}
+            assert {one.place: one.at_s for one in known.places} == {place: row.at for place, row in mine.items()}
+            for one in known.places:
+                row = mine[one.place]
+                assert one.source == (row.session[0] if row.session else "configuration")
+                if row.session:
+                    talk = self.model.talks[row.session]
+                    assert (one.nas, one.expires_s) == (talk.nas[1], talk.expires_s)
+
+    @rule(prefix=st.sampled_from(["", "b", "d", "00"]), after=st.sampled_from(["", "ben", "d"]), limit=st.integers(0, 4))
+    def read_list(self, prefix: str, after: str, limit: int) -> None:
+        found = [known.id for known in self.reader.list_subscribers(prefix, after, limit)]
+        assert found == sorted(name for name in self.model.people if name.startswith(prefix) and name > after)[:limit]
+
+
+RegisterMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestRegister = RegisterMachine.TestCase
