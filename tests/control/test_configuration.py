@@ -110,7 +110,12 @@ MISTAKES = [
     ('"fd00::/8"', '"::ffff:10.0.0.0/104"', "17:28", "subscribers[0].prefixes[1]: expected an IPv4-mapped prefix in "),
     ("{phishing: block}", "{}", "3:5", "services.web protection.categories: expected at least one entry"),
     ("subscribers:", "register: {capacity: 3000}\nsubscribers:", "15:22", "register.capacity: expected a power of two"),
-    ("subscribers:", "register: {capcity: 4096}\nsubscribers:", "15:12", "register.capcity: expected a known key: did you "),
+    (
+        "subscribers:",
+        "register: {capcity: 4096}\nsubscribers:",
+        "15:12",
+        "register.capcity: expected a known key: did you ",
+    ),
     ("subscribers:", "regster: {}\nsubscribers:", "15:1", "regster: expected a known key: did you mean `register`?"),
     (
         "subscribers:",
