@@ -56,10 +56,15 @@ def build_request(attributes: Mapping[str, Any], is_signed: bool = False, secret
 
 
 def build_by_hand(
-    attributes: list[tuple[int, bytes]], code: int = 4, number: int = 7, secret: bytes = SECRET, signs: bool = False
+    attributes: list[tuple[int, bytes]],
+    code: int = 4,
+    number: int = 7,
+    secret: bytes = SECRET,
+    signs: bool = False,
+    tail: bytes = b"",
 ) -> bytes:
-    """An Accounting-Request or Status-Server of bytes, without pyrad."""
-    body = b"".join(bytes((kind, len(value) + 2)) + value for kind, value in attributes)
+    """An Accounting-Request or Status-Server of bytes, without pyrad; `tail` ends the attributes as it is."""
+    body = b"".join(bytes((kind, len(value) + 2)) + value for kind, value in attributes) + tail
     if signs:
         body += b"\x50\x12" + bytes(16)
     head = bytes((code, number)) + (20 + len(body)).to_bytes(2, "big")

@@ -23,7 +23,8 @@ from penstock.control.subscribers.radius_packet import (
     Fields,
     PacketError,
     build_reply,
-    check_request,
+    check_authenticator,
+    check_signature,
     split_attributes,
     trim_packet,
 )
@@ -99,14 +100,23 @@ class Decoder:
             return Decoded("unknown_client")
         try:
             packet = trim_packet(raw)
-            if packet[0] not in (ACCOUNTING_REQUEST, STATUS_SERVER):
+            is_status = packet[0] == STATUS_SERVER
+            if is_status:
+                must_be_signed = True  # its authenticator proves nothing: RFC 5997 3
+            elif packet[0] == ACCOUNTING_REQUEST:
+                must_be_signed = client.must_be_signed
+                check_authenticator(packet, client.secret)
+            else:
                 return Decoded("unread_code")
             fields, signed_at = split_attributes(packet, self._wanted)
-            check_request(packet, client.secret, signed_at, client.must_be_signed)
+            if signed_at:
+                check_signature(packet, client.secret, signed_at)
+            elif must_be_signed:
+                return Decoded("unsigned")
         except PacketError as error:
             return Decoded(error.name)
         reply = build_reply(packet, client.secret, fields.get(PROXY_STATE, []), bool(signed_at))
-        if packet[0] == STATUS_SERVER:
+        if is_status:
             return Decoded("status_server", (), reply)
         outcome, events, notes = self._read(fields, address, arrival_s)
         return Decoded(outcome, events, reply, notes)

@@ -88,19 +88,17 @@ def _split_vendor(value: bytes, wanted: Container[Key], fields: Fields) -> None:
         at = behind
 
 
-def check_request(packet: bytes, secret: bytes, signed_at: int, must_be_signed: bool) -> None:
-    """Whether whoever sent the request knows `secret`. Raises PacketError."""
-    is_status = packet[0] == STATUS_SERVER
-    if not is_status:
-        expected = md5(packet[:4] + ZERO + packet[HEADER_BYTES:] + secret, usedforsecurity=False).digest()
-        if not hmac.compare_digest(expected, packet[4:HEADER_BYTES]):
-            raise PacketError("wrong_secret")
-    if not signed_at:
-        if is_status or must_be_signed:
-            raise PacketError("unsigned")
-        return
+def check_authenticator(packet: bytes, secret: bytes) -> None:
+    """Whether whoever sent the Accounting-Request knows `secret`: RFC 2866 3. Raises PacketError."""
+    expected = md5(packet[:4] + ZERO + packet[HEADER_BYTES:] + secret, usedforsecurity=False).digest()
+    if not hmac.compare_digest(expected, packet[4:HEADER_BYTES]):
+        raise PacketError("wrong_secret")
+
+
+def check_signature(packet: bytes, secret: bytes, signed_at: int) -> None:
+    """Whether the Message-Authenticator, whose value begins at `signed_at`, is right. Raises PacketError."""
     # The authenticator of an Accounting-Request is made last, over the signature too: it is zero below the signature.
-    above = packet[:HEADER_BYTES] if is_status else packet[:4] + ZERO
+    above = packet[:HEADER_BYTES] if packet[0] == STATUS_SERVER else packet[:4] + ZERO
     expected = hmac.digest(secret, above + packet[HEADER_BYTES:signed_at] + ZERO + packet[signed_at + 16 :], "md5")
     if not hmac.compare_digest(expected, packet[signed_at : signed_at + 16]):
         raise PacketError("wrong_signature")
