@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyrad.packet import AcctPacket, StatusServer
 
+from penstock.control.subscribers.checks import check_event
 from penstock.control.subscribers.model import Assign, Release, Restart
 from penstock.control.subscribers.radius import ANSWERED, DISCARDED, NOTES, Decoded, Decoder
 from penstock.control.subscribers.radius_clients import SecretError
@@ -87,6 +88,20 @@ def test_an_identity_is_text_or_hexadecimal(value: bytes, read: str | None) -> N
     decoder = build_decoder(identity=["Chargeable-User-Identity"])
     found = say(START, {**HERE, "Chargeable-User-Identity": value}, decoder)
     assert [event.subscriber for event in found.events if isinstance(event, Assign)] == ([read] if read else [])
+
+
+@example(values=[bytes(253), bytes(252) + b"\1"])
+@given(values=st.lists(st.binary(min_size=1, max_size=253), min_size=2, max_size=2, unique=True))
+def test_an_identity_of_bytes_is_a_name_and_his_alone(values: list[bytes]) -> None:
+    decoder = build_decoder(identity=["Class"])
+    names = []
+    for value in (b"\xff" + value[1:] for value in values):
+        raw = build_by_hand([(40, b"\0\0\0\1"), (44, b"1"), (8, b"\x0a\1\2\3"), (25, value)])
+        (event,) = decode(raw, decoder).events
+        assert isinstance(event, Assign)
+        check_event(event)
+        names.append(event.subscriber)
+    assert (names[0] == names[1]) == (values[0][1:] == values[1][1:])
 
 
 def test_an_identity_of_another_type() -> None:
