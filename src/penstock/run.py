@@ -258,11 +258,7 @@ class Run:
         """Tell the kernel what it needs of the configuration. Who is where, the register tells it."""
         configuration = self.policy.configuration
         self.control.set_ports(configuration.port_bits)
-<<<<<<< HEAD
-        self.control.set_scopes(configuration.scope_table)
-=======
         self.control.set_scopes(configuration.scope_words)
->>>>>>> 7160c9a7195c020e27b1f23c06cf231401de40cf
         self.control.set_exceptions(pack_policies(configuration))
 
     # ---- service ------------------------------------------------------------------------------------------------------

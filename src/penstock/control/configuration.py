@@ -4,7 +4,6 @@ It knows which keys there are, what they hold and which of them contradict each 
 each. It does not know what the packet path makes of them (`snapshot`), and opens none of the files that it names.
 """
 
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,7 +48,6 @@ from penstock.policy.names import CATEGORY_LIMIT
 __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
 DATABASE = Path("/var/lib/penstock/names.db")
-VLAN_IDS = 4096
 SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
 SCOPE_LIMIT = 4096
 PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
@@ -231,16 +229,6 @@ class Configuration(Model):
         return bytes(bits)
 
     @property
-<<<<<<< HEAD
-    def scope_table(self) -> bytes:
-        """The scope of each VLAN ID, as the kernel has it: 16 bits each, 0 where none claims it."""
-        numbers = array("H", bytes(2 * VLAN_IDS))
-        for scope in self.scopes.values():
-            for first, last in scope.vlans:
-                for vlan in range(first, last + 1):
-                    numbers[vlan] = scope.number
-        return numbers.tobytes()
-=======
     def scope_words(self) -> bytes:
         """The number of each VLAN's scope, 16 bits each."""
         words = bytearray(8192)
@@ -248,7 +236,6 @@ class Configuration(Model):
             for first, last in scope.vlans:
                 words[2 * first : 2 * last + 2] = scope.number.to_bytes(2, "little") * (last - first + 1)
         return bytes(words)
->>>>>>> 7160c9a7195c020e27b1f23c06cf231401de40cf
 
     @property
     def category_names(self) -> list[str]:

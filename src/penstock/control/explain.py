@@ -70,8 +70,8 @@ def explain(
 ) -> Explanation:
     """Ask the judge about one host for one subscriber, and DNS for what it says where the judge lets the host be.
 
-    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and without a
-    profile for a subscriber whom the configuration does not have.
+    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and
+    without a profile for a subscriber whom the configuration does not have.
     """
     if profile is None:
         profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}

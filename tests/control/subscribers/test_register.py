@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.control.subscribers.model_register import DAY_S, ModelRegister
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers import sweep
@@ -20,6 +19,7 @@ from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
 from penstock.control.subscribers.updates import Line, Updates
 from penstock.control.values import parse_prefix
+from tests.control.subscribers.model_register import DAY_S, ModelRegister
 
 FORGET_DAYS = 2
 PREFIXES = [
