@@ -96,7 +96,7 @@ def addresses(policy: PolicyInForce) -> set[str]:
 def count(policy: PolicyInForce) -> list[int]:
     """The generations that somebody was told to take from now on."""
     taken: list[int] = []
-    policy.reload(lambda: taken.append(policy.snapshot.generation), lambda _: {})
+    policy.reload(lambda: taken.append(policy.snapshot.generation), lambda *_: {})
     policy.renew(lambda: taken.append(policy.snapshot.generation))
     return taken
 
