@@ -78,10 +78,10 @@ def find_children(parent: int) -> list[int]:
     return found
 
 
-def find_packet_processes(line: Line) -> list[int]:
-    """The packet process of this line: one, or none while it is started again."""
+def find_packet_processes(parent: int) -> list[int]:
+    """The packet process of a `penstock run`: one, or none while it is started again."""
     found = []
-    for process in find_children(line.box.program.pid):
+    for process in find_children(parent):
         with suppress(OSError):
             if b"penstock.engine" in Path(f"/proc/{process}/cmdline").read_bytes():
                 found.append(process)

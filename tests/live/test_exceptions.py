@@ -146,7 +146,7 @@ def test_fragment_full(line: Line, policy: str) -> None:
 @by_policy(("ring_full",), "drop", "forward")
 def test_ring_full(line: Line, policy: str) -> None:
     """More than the ring takes, while the packet process stands still but is not late yet."""
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     with line.topology.inside("client"):
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with line.topology.inside("server"):
@@ -176,7 +176,7 @@ def wait_until_blocked(line: Line) -> None:
 # ---- process_late -----------------------------------------------------------------------------------------------------
 def test_process_late(line: Line) -> None:
     """The packet process stands still: who fails open passes unread, who fails closed waits."""
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     with provoked(line, "process_late", "stale_open", "stale_closed"):
         os.kill(process, signal.SIGSTOP)
         try:

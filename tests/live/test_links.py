@@ -29,7 +29,7 @@ from penstock.line.inline import Control
 from penstock.line.pins import Pins, find_root, open_own_table
 from tests.live.clients import Conversation, Response, ask
 from tests.live.line import BAD, Line, build_line, live
-from tests.live.test_failure import find_children, kill
+from tests.live.processes import find_packet_processes, kill
 
 pytestmark = live("openssl", "curl")
 
@@ -205,7 +205,7 @@ def test_the_carrier_goes_and_comes(line: Line) -> None:
 
 def test_a_side_is_taken_down_while_a_request_waits(line: Line) -> None:
     """What the workers send meanwhile is lost, the sender repeats it, and the same workers send it."""
-    log, workers = Log(line), find_children(line.box.program.pid)
+    log, workers = Log(line), find_packet_processes(line.box.program.pid)
     with line.connect(HOME) as conversation:
         assert is_answered(conversation)
         set_box(line, f"{EGRESS} down")
@@ -220,7 +220,7 @@ def test_a_side_is_taken_down_while_a_request_waits(line: Line) -> None:
         assert isinstance(answer, Response)
         assert answer.status == 200
     wait_for("nobody is refused", lambda: is_page(line))
-    assert find_children(line.box.program.pid) == workers
+    assert find_packet_processes(line.box.program.pid) == workers
 
 
 def test_unequal_mtus_are_told_with_the_cure(line: Line) -> None:
@@ -248,7 +248,7 @@ def test_big_tcp_is_told_and_promiscuous_mode_is_set_again(line: Line) -> None:
 
 @pytest.mark.parametrize("side", ["ingress", "egress"])
 def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
-    log, workers, interface = Log(line), find_children(line.box.program.pid), ENDS[side][2]
+    log, workers, interface = Log(line), find_packet_processes(line.box.program.pid), ENDS[side][2]
     epoch = read_epoch(line)
     with line.connect(HOME) as protected, line.connect(OFFICE) as free:
         assert is_answered(protected)
@@ -267,7 +267,7 @@ def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
         log.wait("the line is laid again: judging")
         assert is_answered(protected)
         assert is_answered(free)
-    assert find_children(line.box.program.pid) == workers, "the packet process went on"
+    assert find_packet_processes(line.box.program.pid) == workers, "the packet process went on"
     assert read_epoch(line) == epoch, "nothing passed unread"
     code, text = status(line)
     assert code == 0, text
@@ -316,7 +316,7 @@ def test_the_packet_process_dies_while_an_interface_is_gone(line: Line) -> None:
     log = Log(line)
     address = delete_side(line, "egress")
     log.wait("the interface is gone", side="egress")
-    for worker in find_children(line.box.program.pid):
+    for worker in find_packet_processes(line.box.program.pid):
         os.kill(worker, signal.SIGKILL)
     log.wait("judging again")
     make_side(line, "egress", address)
