@@ -408,6 +408,7 @@ def test_the_unit_frees_a_side_that_a_killed_run_held(passing: Line, side: str) 
     assert "was taken down" not in status(line)[1]
     set_box(line, f"{held} down")
     run_stop_post(line)
+    assert run_penstock(line.topology, ["cable", "free", "--ingress", INGRESS, "--egress", EGRESS]).stdout == ""
     assert not is_up(line, held)
 
 
