@@ -51,6 +51,10 @@ class Probe:
     answer: Response | str
 
     @property
+    def end_s(self) -> float:
+        return self.start_s + self.delay_s
+
+    @property
     def is_refused(self) -> bool:
         return self.answer in (RESET, CLOSED) or (isinstance(self.answer, Response) and self.answer.is_page)
 
@@ -103,9 +107,9 @@ class Crossing:
     def finish(self) -> None:
         """No connection broke, none changed its bytes, and none waited for longer than one retransmission."""
         self._tell()
-        assert self.rate > SLOWEST_RATE
-        assert broken(self.asked) + broken(self.kept) == []
         with self._open_ones:
+            assert self.rate > SLOWEST_RATE
+            assert broken(self.asked) + broken(self.kept) == []
             for conversation, words in ((self.half, self.rest), (self.idle, ask(GOOD))):
                 conversation.send(words)
                 answer = conversation.read()
