@@ -29,6 +29,7 @@ KEPT = 200  # connections, half of them silent until the end
 SLOWEST_RATE = 0.97 * RATE  # that was reached: a client without processor time proves nothing
 PROBE_S = 0.03
 LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
+LATE_LIMIT = 300  # packets that the kernel let pass for a late pulse: a busy machine; about a tenth of a second of them
 LONGEST_HANDSHAKE_S = 1.25  # the same of a SYN, which is repeated after a second
 TRANSFER_BYTES_S = 3_000_000
 LONGEST_LOAD_S = 120.0
