@@ -271,6 +271,8 @@ class Run:
                 self._look_after()
             self._sleep()
         self._tell_events()
+        if not self._has_left():
+            self.reporter.end()
 
     def _tell_events(self) -> None:
         self.guard.drain(time.monotonic())
@@ -358,7 +360,8 @@ class Run:
             log.info("judging again")
 
     def hand_over(self) -> None:
-        """Give up the address of the metrics."""
+        """Give up the address of the metrics, and tell no more of causes: the heir begins anew."""
+        self.reporter.end()
         if self.metrics is not None:
             self.metrics.shutdown()
             self.metrics.server_close()

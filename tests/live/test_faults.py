@@ -26,7 +26,7 @@ from tests.live.processes import Asked, Loaded, broken, find_packet_processes, i
 
 pytestmark = live("openssl", "nginx", "curl")
 
-RATE = 200
+RATE = 1000
 FAULT_S = 1.0  # into the load
 STAND_S = 5.0
 STALE_S = 0.1  # after which the kernel forwards what nobody judges

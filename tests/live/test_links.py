@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.demo.box import GOOD, lay_cable, run_penstock
+from penstock.demo.box import GOOD, PENSTOCK, lay_cable, run_penstock
 from penstock.demo.namespaces import configure_links
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import (
@@ -33,6 +34,8 @@ from tests.live.processes import find_packet_processes, kill
 
 pytestmark = live("openssl", "curl")
 
+UNIT = Path(__file__).parents[2] / "contrib" / "penstock.service"
+INSTALLED = "/opt/penstock/current/bin/penstock"
 METRICS = "127.0.0.1:9464"
 TOLD_S = 20.0  # the kernel tells of a carrier once a second at most, of a size not at all, and the machine may be busy
 HOLD_DOWN_S = 2
@@ -379,6 +382,34 @@ def test_a_held_side_comes_up_when_the_setting_goes_and_by_hand(passing: Line) -
     line.configuration.write_text(text)
     line.box.program.send_signal(signal.SIGHUP)
     set_end(line, "egress", True)
+
+
+def run_stop_post(line: Line) -> None:
+    """What systemd runs when the unit's main process is gone, with this pair's interfaces and these sources."""
+    (command,) = re.findall(r"^ExecStopPost=-(.*)$", UNIT.read_text(), re.M)
+    for word, value in (("${INGRESS}", INGRESS), ("${EGRESS}", EGRESS), (INSTALLED, " ".join(PENSTOCK))):
+        assert word in command
+        command = command.replace(word, value)
+    done = line.topology.run("box", shlex.split(command))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_the_unit_frees_a_side_that_a_killed_run_held(passing: Line, side: str) -> None:
+    """And brings nothing up that somebody took down, nor what a run holds that lives."""
+    line, held = passing, {"ingress": EGRESS, "egress": INGRESS}[side]
+    set_end(line, side, False)
+    wait_for("loss is not passed on", lambda: not is_up(line, held))
+    run_stop_post(line)
+    assert not is_up(line, held), "a run holds it that lives"
+    kill(line)
+    run_stop_post(line)
+    assert is_up(line, held)
+    assert "was taken down" not in status(line)[1]
+    set_box(line, f"{held} down")
+    run_stop_post(line)
+    assert run_penstock(line.topology, ["cable", "free", "--ingress", INGRESS, "--egress", EGRESS]).stdout == ""
+    assert not is_up(line, held)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
