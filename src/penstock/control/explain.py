@@ -22,10 +22,11 @@ from rich.text import Text
 
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
-from penstock.control.configuration import Configuration, ListSource
+from penstock.control.configuration import Configuration
 from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
 from penstock.control.lists.build import read_blocks
 from penstock.control.lists.formats import BadLine, parse_lines
+from penstock.control.lists.settings import ListSource
 from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
 from penstock.policy import judge, names

@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from penstock.control.configuration import Configuration, ListSource
+from penstock.control.configuration import Configuration
 from penstock.control.lists.formats import LINE_LIMIT, BadLine, parse_lines
 from penstock.control.lists.names_file import Hashes, NamesError, hash_names, write_names
+from penstock.control.lists.settings import ListSource
 
 BLOCK_BYTES = 1 << 20  # read, parsed and hashed at one time
 PROBLEM_LIMIT = 100  # skipped lines that a report keeps; the others are counted
