@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator, model_validator
 from penstock.control.fields import Category, File, Model, Switch
 
 Format = Literal["auto", "domains", "hosts", "adguard", "squidguard", "rpz", "csv"]
-Match = Literal["subtree", "exact", "written"]
+Match = Literal["subtree", "exact"]
 
 # Formats in which an entry says by itself whether it stands for what is below it.
 SELF_MATCHING = frozenset({"adguard", "rpz"})
