@@ -281,7 +281,7 @@ def apply_paths(names, state, scratch, mask, part):  # type: ignore[no-untyped-d
     """The categories of a request after the say of all entries of one host that cover its path, the longest last.
 
     Reads: names, scratch as `write_target` left it. Writes: nothing. Returns: a bit mask.
-    Bounds: WHOLE_BYTES turns, 2 * PART_LIMIT + 2 look-ups.
+    Bounds: WHOLE_BYTES turns, 2 * PART_LIMIT + 4 look-ups.
     """
     key = u64(names + NAMES_KEY + 8)
     text = scratch + TARGET_AT
@@ -290,7 +290,7 @@ def apply_paths(names, state, scratch, mask, part):  # type: ignore[no-untyped-d
     at, slashes = text, 0
     while at < end:
         byte = u8(at)
-        is_end = byte == 47 and slashes < PART_LIMIT
+        is_end = byte == 47 and slashes <= PART_LIMIT
         if is_end and slashes > 0:
             mask = apply_set(mask, find_set(names, URLS_TABLE, finish_hash(state, key)), part)
         state = fold_byte(state, byte)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from penstock.control.lists.formats import Format
 
 from penstock.control import whole_file
 from penstock.control.configuration import Configuration
 from penstock.control.lists.build import BLOCK_BYTES, PROBLEM_LIMIT, build_names, read_blocks
-from penstock.control.lists.formats import Format
 from penstock.control.lists.names_file import NamesError
 from penstock.control.lists.settings import ListSource
 from penstock.control.snapshot import build_snapshot
