@@ -53,7 +53,7 @@ def read_zone(stream: BinaryIO, takes_local_data: bool) -> Iterator[Line]:
     """The records of a zone file. Raises NamesError for a file that is none: nobody knows what a broken zone means."""
     content = stream.read()
     lines, found = content.split(b"\n"), []
-    tokens = dns.tokenizer.Tokenizer(content.decode("latin-1") + "\n", "line")
+    tokens = dns.tokenizer.Tokenizer(content.decode("latin-1") + "\n", "line ")
     zone: dns.name.Name | None = None
 
     def take(name: dns.name.Name, record: Any) -> None:
@@ -67,7 +67,8 @@ def read_zone(stream: BinaryIO, takes_local_data: bool) -> Iterator[Line]:
     try:
         reader.read()
     except (dns.exception.DNSException, ValueError) as error:
-        raise NamesError(f"not a zone file: {error}") from None
+        place, _, reason = str(error).rpartition(": ")
+        raise NamesError(f"not a zone file: near {place or 'its end'}: {reason}") from None
     if zone is None:
         raise NamesError("not a zone file: it has no SOA record")
     for number, said in found:
