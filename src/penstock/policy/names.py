@@ -21,7 +21,7 @@ It does not know what a category means, who writes the file (`control.lists`) or
 The key keeps a stranger from choosing two names with one hash; it is no secret that protects anything else.
 """
 
-from penstock.compile.memory import put64, shared, shr, u8, u64
+from penstock.compile.memory import prefetch, put64, shared, shr, u8, u64
 
 MAGIC = 0x01534D414E4E4550  # the bytes "PENNAMS", then 1
 VERSION = 2
@@ -127,6 +127,14 @@ def find_set(names, table, value):  # type: ignore[no-untyped-def]
 
 
 @shared
+def prefetch_set(names, table, value):  # type: ignore[no-untyped-def]
+    """Have fetched what `find_set` is going to read: of the millions of lines of a large table none is in the cache."""
+    bits = u64(names + table + TABLE_BITS)
+    prefetch(names + u64(names + table + TABLE_FILTER_OFF) + shr(value, 64 - bits + FILTER_SHIFT) * 8)
+    prefetch(names + u64(names + table + TABLE_SLOTS_OFF) + shr(value, 64 - bits) * SLOT_BYTES)
+
+
+@shared
 def apply_set(mask, found, part):  # type: ignore[no-untyped-def]
     """The categories of a host after a set's say (SET_HERE or SET_BELOW); of no set (0) those that it had."""
     if found == 0:
@@ -156,17 +164,29 @@ def find_mask(names, host, length, here, below):  # type: ignore[no-untyped-def]
     key = u64(names + NAMES_KEY + 8)
     mask = 0
     labels = 0
+    near, middle, far = 0, 0, 0  # hashes of names above the host whose look-up waits for memory while hashing goes on
     while at >= first:
         byte = u8(at)
         if byte == 46:
-            mask = apply_set(mask, find_set(names, NAMES_TABLE, finish_hash(state, key)), below)
+            if labels >= 3:
+                mask = apply_set(mask, find_set(names, NAMES_TABLE, far), below)
+            far, middle, near = middle, near, finish_hash(state, key)
+            prefetch_set(names, NAMES_TABLE, near)
             labels += 1
             if labels == LABEL_LIMIT:
-                return mask
+                break
         state = mix_byte(state, byte)
         at -= 1
-    if first == host:
-        mask = apply_set(mask, find_set(names, NAMES_TABLE, finish_hash(state, key)), here)
+    whole = finish_hash(state, key)
+    prefetch_set(names, NAMES_TABLE, whole)
+    if labels >= 3:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, far), below)
+    if labels >= 2:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, middle), below)
+    if labels >= 1:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, near), below)
+    if first == host and labels < LABEL_LIMIT:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, whole), here)
     return mask
 
 
