@@ -198,7 +198,7 @@ def write_names(path: Path, key: bytes, built_ns: int, metadata: dict[str, Any],
     """Write the database of these entries. Raises NamesError or OSError."""
     sets, parts, at = Sets(), [], names.HEAD_BYTES
     head = np.zeros(names.HEAD_BYTES // 8, np.int64)
-    counts = []
+    counts, marks_count = [], 0
     for table, entries in ((names.NAMES_TABLE, said), (names.URLS_TABLE, urls)):
         hashes, numbers = merge_said(entries, sets)
         slots, bits = place_names(hashes, numbers)
@@ -207,6 +207,9 @@ def write_names(path: Path, key: bytes, built_ns: int, metadata: dict[str, Any],
         at += marks.nbytes + slots.nbytes
         parts += [marks.data, slots.data]
         counts.append(len(hashes))
+        marks_count += int(
+            (entries.kinds == MARK).sum() and (numbers == sets.number(np.zeros((1, 4), np.uint64))[0]).sum()
+        )
     stored = sets.store()
     text = json.dumps(metadata).encode()
     text += b" " * (-len(text) % 8)
@@ -223,4 +226,4 @@ def write_names(path: Path, key: bytes, built_ns: int, metadata: dict[str, Any],
         head[offset // 8] = value
     head[names.NAMES_KEY // 8 : names.NAMES_KEY // 8 + 2] = np.frombuffer(key, np.int64)
     size_bytes = write_whole(path, (head.data, *parts, stored.data, text))
-    return Written(counts[0], counts[1], size_bytes)
+    return Written(counts[0], counts[1] - marks_count, size_bytes)
