@@ -91,9 +91,10 @@ class Reading:
             return adguard.read_ranking(self._find_ranking())
         if self.format == "hosts":
             return plain.make_parser("hosts", match), [(sink, b"") for sink in plain.SINKS]
+        bare = [(b"", b"")] if match == "exact" else [(b"", b""), (b"*.", b"")]
         if self.format == "domains":
-            return plain.make_parser("domains", match, urls), [(b"", b"")]
-        return plain.make_parser("auto", match, urls), [(b"", b""), *((sink, b"") for sink in plain.SINKS)]
+            return plain.make_parser("domains", match, urls), bare
+        return plain.make_parser("auto", match, urls), [*bare, *((sink, b"") for sink in plain.SINKS)]
 
     def _find_ranking(self) -> Iterator[bytes]:
         """The rules that touch others may stand behind those: the file is read once for them alone."""
@@ -111,7 +112,7 @@ class Reading:
         for block in blocks:
             of_the_machine = b"0.0.0.0 0.0.0.0" in block.text or b"localhost.localdomain" in block.text
             bulk = read_bulk(block.text, () if of_the_machine else shapes, self._key)
-            odd = ((int(number), block.text[start:end]) for number, start, end in bulk.odd)
+            odd = ((number, block.text[start:end]) for number, start, end in bulk.odd.tolist())
             lines = [Line(block.first_line + number, text, self._turn(parse_said(parse, text))) for number, text in odd]
             yield Chunk(member, block, bulk, reach, lines)
 
