@@ -58,6 +58,9 @@ def test_an_exception_has_its_list_and_line(tmp_path: Path) -> None:
         shown = show(found)
         assert "@@||good.bad.example^ (adguard)" in shown
         assert explain(made.configuration, made.snapshot, "bad.example", "home").line == 2
+        (tmp_path / "rules.txt").write_text("||bad.example^\n")  # the exception is gone since the build
+        found = explain(made.configuration, made.snapshot, "good.bad.example", "home")
+        assert (found.action, found.list_path) == ("forward", None)
 
 
 def test_a_name_in_another_script_is_asked_for_as_browsers_do(made: World) -> None:

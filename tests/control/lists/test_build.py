@@ -108,6 +108,21 @@ def test_a_list_that_allows(tmp_path: Path) -> None:
     made.snapshot.close()
 
 
+def test_a_list_that_allows_in_every_way_of_writing(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("test\n.test\n*.test\n".replace("test", "bad.example"))
+    (tmp_path / "hosts").write_text("0.0.0.0 a.bad.example b.bad.example\n")
+    (tmp_path / "rules").write_text("||c.bad.example^\n|d.bad.example^\n@@||e.bad.example^\n")
+    sources = [
+        ListSource(category="bad", path=tmp_path / name, allow=name != "bad") for name in ("bad", "hosts", "rules")
+    ]
+    made = World(Configuration(lists=tuple(sources), database=tmp_path / "names.db"), tmp_path)
+    listed = [letter for letter in "abcde" if made.find_categories(f"{letter}.bad.example".encode())]
+    assert listed == ["e"]
+    assert made.report.sources[2].not_taken == {"an exception in a list that allows": 1}
+    assert [source.exceptions for source in made.report.sources] == [0, 2, 2]
+    made.snapshot.close()
+
+
 def test_what_cannot_be_honoured_is_counted_by_its_reason(write: Write) -> None:
     rules = b"||a.example^\n||b.example^$third-party\n" + b"||c.example^$client=x\n" * 3 + b"||d..e^\n"
     report = build_names(write(form="adguard", bad=rules))
