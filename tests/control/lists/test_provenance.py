@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock.control.configuration import Configuration
 from penstock.control.lists.provenance import Asked, Provenance, find_entry
 from penstock.control.lists.settings import ListSource
+from tests.corpus import CORPUS
 from tests.policy.worlds import World
 
 
@@ -93,6 +94,47 @@ def test_a_list_that_is_gone_says_nothing(tmp_path: Path) -> None:
     found = find_entry(configure(*sources), "bad", Asked(b"bad.test"))
     assert found
     assert found.path.name == "there"
+
+
+# ---- lists of the world ------------------------------------------------------------------------------------------------
+corpus = pytest.mark.skipif(CORPUS is None, reason="the corpus is not there")
+
+
+@corpus
+@pytest.mark.parametrize(
+    ("place", "keys", "host", "member", "line", "form", "is_allowed"),
+    [
+        ("adguardhome/dns.txt", {}, "www.007-gateway.com", "", 13, "adguard", False),
+        ("adguardhome/dns.txt", {}, "www.licdn.com", "", 12_810, "adguard", True),
+        ("hagezi/domains_fake.txt", {}, "11trikots.com", "", 12, "auto", False),
+        ("hagezi/hosts_doh-vpn-proxy-bypass.txt", {"format": "hosts"}, "12vpx.com", "", 14, "hosts", False),
+        ("hagezi/3p_easylist.adblock.txt.gz", {}, None, "", 40_000, "adguard", False),
+        ("rpz/basic.rpz", {"format": "rpz"}, "www.nxdomain.org", "", 12, "rpz", False),
+        ("rpz/basic.rpz", {"format": "rpz"}, "mail.nxdomain.org", "", 16, "rpz", True),
+        ("ut1", {"member": "ai"}, "www.anthropic.com", "ai/domains", 3, "squidguard", False),
+    ],
+)
+def test_lists_of_the_world_are_built_looked_up_and_explained(
+    place: str,
+    keys: dict[str, str],
+    host: str | None,
+    member: str,
+    line: int,
+    form: str,
+    is_allowed: bool,
+    tmp_path: Path,
+) -> None:
+    assert CORPUS
+    path = CORPUS / "lists" / place
+    if host is None:
+        host = gzip.decompress(path.read_bytes()).split(b"\n")[line - 1].decode().strip("|^")
+    source = ListSource.model_validate({"category": "bad", "path": path, **keys})
+    made = World(Configuration(lists=(source,), database=tmp_path / "names.db"), tmp_path)
+    assert (made.find_categories(host.encode()) == {"bad"}) == (not is_allowed)
+    found = find(source, host.encode())
+    assert (found.path, found.member, found.line, found.format) == (path, member, line, form)
+    assert found.is_allowed == is_allowed
+    made.snapshot.close()
 
 
 names = st.lists(st.sampled_from(["a", "a", "a", "b"]), min_size=2, max_size=4).map(".".join)

@@ -146,7 +146,7 @@ def detect_format(lines: Iterable[bytes]) -> Format:
     seen = 0
     for line in lines:
         bare = line.strip()
-        if bare.startswith((b"||", b"@@", b"[Adblock", b"[uBlock")):
+        if bare.startswith((b"|", b"@@", b"[Adblock", b"[uBlock")):
             return "adguard"
         if bare.startswith((b"$TTL", b"$ORIGIN")) or b" SOA " in bare or b"\tSOA\t" in bare:
             return "rpz"
