@@ -18,7 +18,18 @@ from pydantic import (
     ValidationInfo,
 )
 
-from penstock.control.fields import Count, File, Label, Model, Switch, check_power_of_two, make_absolute
+from penstock.control.fields import (
+    Category,
+    Count,
+    File,
+    Label,
+    Model,
+    Switch,
+    Url,
+    check_power_of_two,
+    make_absolute,
+)
+from penstock.control.lists.settings import ListSource
 from penstock.control.marks import MarkedError, read_document
 from penstock.control.problems import (
     ConfigurationError,
@@ -35,11 +46,9 @@ from penstock.control.values import (
     Address,
     Network,
     parse_address,
-    parse_category,
     parse_listen,
     parse_ports,
     parse_prefix,
-    parse_url,
 )
 from penstock.kernel.tables import SHAPE_LIMIT
 from penstock.policy.layout import profile_tag
@@ -62,8 +71,6 @@ def _read_off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-Category = Annotated[str, PlainValidator(parse_category)]
-Url = Annotated[str, PlainValidator(parse_url)]
 Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
 Action = Literal["block", "redirect", "empty", "report"]
 Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
@@ -74,15 +81,6 @@ class Service(Model):
 
     categories: Annotated[dict[Category, Action], Field(min_length=1)]
     redirect_url: Url | None = None
-
-
-class ListSource(Model):
-    """A file of names of one category."""
-
-    category: Category
-    path: File
-    format: Literal["auto", "domains", "hosts"] = "auto"
-    match: Literal["subtree", "exact"] = "subtree"
 
 
 class Profile(Model):
@@ -295,7 +293,7 @@ def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
 
 
 def _check_services(configuration: Configuration) -> Iterator[tuple[Location, str]]:
-    filled = list(dict.fromkeys(source.category for source in configuration.lists))
+    filled = list(dict.fromkeys(source.category for source in configuration.lists if not source.allow))
     if len(configuration.category_names) > CATEGORY_LIMIT:
         yield ("lists",), f"expected at most {CATEGORY_LIMIT} categories, not {len(configuration.category_names)}"
     for name, service in configuration.services.items():
