@@ -288,6 +288,20 @@ def cable_up(ingress: Ingress, egress: Egress) -> None:
         raise_cable(Pair(ingress, egress), Pins(ingress, egress, find_root()))
 
 
+@cable_app.command("free")
+def cable_free(ingress: Ingress, egress: Egress) -> None:
+    """Bring up a side that a run which was killed left down because the other had no carrier. Changes nothing else."""
+    with one_line_errors():
+        from penstock.line.handover import take_lock
+        from penstock.line.inline import Pair, free_held
+        from penstock.line.pins import Pins, find_root
+
+        pins = Pins(ingress, egress, find_root(mount=False))
+        if pins.directory.exists() and take_lock(pins) is not None:  # else there is a run, which knows what it holds
+            for name in free_held(Pair(ingress, egress), pins):
+                typer.echo(f"{name} is up again")
+
+
 @cable_app.command("down")
 def cable_down(ingress: Ingress, egress: Egress) -> None:
     """Take the cable and everything pinned away: nothing crosses any more."""

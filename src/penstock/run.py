@@ -271,6 +271,8 @@ class Run:
                 self._look_after()
             self._sleep()
         self._tell_events()
+        if not self._has_left():
+            self.reporter.end()
 
     def _tell_events(self) -> None:
         self.guard.drain(time.monotonic())
@@ -315,6 +317,7 @@ class Run:
             notify_systemd("STOPPING=1")
             detach_steer(self.pins)
             time.sleep(DRAIN_S)
+        self.owners.close()  # who closes a store last cleans up behind all
         self.register.dismiss()  # it ends beside the other one
         self.packets.end()
         self.register.end()
@@ -359,7 +362,8 @@ class Run:
             log.info("judging again")
 
     def hand_over(self) -> None:
-        """Give up the address of the metrics."""
+        """Give up the address of the metrics, and tell no more of causes: the heir begins anew."""
+        self.reporter.end()
         if self.metrics is not None:
             self.metrics.shutdown()
             self.metrics.server_close()

@@ -287,6 +287,39 @@ def test_the_example_judges_as_promised(tmp_path: Path) -> None:
     made.snapshot.close()
 
 
+@pytest.mark.parametrize(
+    ("entry", "key", "expected"),
+    [
+        (
+            "format: rpz, match: exact",
+            "lists[0]",
+            "expected no `match` with the format `rpz`",
+        ),
+        ("csv: {column: 2}", "lists[0]", "expected `format: csv` beside `csv`"),
+        ("local_data: take", "lists[0]", "expected `format: rpz` beside `local_data`"),
+        ("format: csv, csv: {column: 0}", "lists[0].csv.column", "expected a column's number from 1, or its title"),
+        ("format: csv, csv: {column: true}", "lists[0].csv.column", "expected a column's number from 1, or its title"),
+        ("allow: 1", "lists[0].allow", "expected `true` or `false`"),
+        ("format: adblock", "lists[0].format", "expected `auto`, `domains`, `hosts`, `adguard`"),
+    ],
+)
+def test_keys_of_a_list_that_contradict_each_other(entry: str, key: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "penstock.yaml"
+    path.write_text(f"lists:\n  - {{category: bad, path: x, {entry}}}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(path)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key) == (2, key)
+    assert problem.expected.startswith(expected)
+
+
+def test_a_category_of_exceptions_alone_is_filled_by_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.yaml"
+    path.write_text("services: {s: {categories: {bad: block}}}\nlists: [{category: bad, path: x, allow: true}]\n")
+    with pytest.raises(ConfigurationError, match="expected a category that one of `lists` fills"):
+        load_configuration(path)
+
+
 def test_the_example_names_every_key() -> None:
     text = (EXAMPLES / "inline.yaml").read_text()
     models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.fields")]

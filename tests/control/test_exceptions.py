@@ -50,6 +50,31 @@ def test_an_episode_begins_goes_on_and_ends() -> None:
     assert not watch.episodes
 
 
+def test_what_a_killed_run_left_active_ends_with_the_next() -> None:
+    killed, watch = Watch(), Watch()
+    list(killed.look(ZERO, 0))
+    assert killed.active == 0
+    list(killed.look(ZERO | {"ring_full": 3, "malformed": 1}, 1))
+    watch.resume(killed.active, 0)
+    assert set(watch.episodes) == {"ring_full", "malformed"}
+    assert not list(watch.look(ZERO | {"ring_full": 3, "malformed": 1}, 1))
+    assert not list(watch.look(ZERO | {"ring_full": 9, "malformed": 1}, 2)), "it goes on: no second begin"
+    told = [*watch.look(ZERO | {"ring_full": 9, "malformed": 1}, QUIET_S), *watch.look(ZERO | {"ring_full": 9}, 99)]
+    assert [(one["cause"], one["state"], one["packets"]) for one in told] == [
+        ("malformed", "end", 0),
+        ("ring_full", "end", 6),
+    ]
+    assert watch.active == 0
+
+
+def test_an_orderly_end_ends_every_cause() -> None:
+    watch = Watch()
+    list(watch.look(ZERO, 0))
+    list(watch.look(ZERO | {"ring_full": 3}, 1))
+    assert [(one["cause"], one["state"], one["packets"]) for one in watch.close()] == [("ring_full", "end", 3)]
+    assert watch.active == 0
+
+
 def test_what_was_counted_before_the_first_look_is_no_episode() -> None:
     assert not list(Watch().look(ZERO | {"table_full": 7}, 0))
 

@@ -1,6 +1,7 @@
 """Why a name is refused: the judge's own answer, and the line behind it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,25 @@ def test_a_name_that_no_chosen_service_acts_on(made: World) -> None:
 def test_a_name_that_no_list_has(made: World) -> None:
     found = explain(made.configuration, made.snapshot, "notbad.example", "home")
     assert (found.action, found.reason) == ("forward", "no list has it or a name above it")
+
+
+def test_an_exception_has_its_list_and_line(tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text("! head\n||bad.example^\n@@||good.bad.example^\n")
+    lists = [{"category": "phishing", "path": str(tmp_path / "rules.txt")}]
+    with world({**SETTINGS, "lists": lists, "services": {"web": SETTINGS["services"]["web"]}}, {}) as made:
+        found = explain(made.configuration, made.snapshot, "www.good.bad.example", "home")
+        assert (found.action, found.category, found.line) == ("forward", None, 3)
+        assert found.reason == f"{tmp_path}/rules.txt:3 takes it out of phishing"
+        shown = show(found)
+        assert "@@||good.bad.example^ (adguard)" in shown
+        assert explain(made.configuration, made.snapshot, "bad.example", "home").line == 2
+        (tmp_path / "rules.txt").write_text("||bad.example^\n")  # the exception is gone since the build
+        found = explain(made.configuration, made.snapshot, "good.bad.example", "home")
+        assert (found.action, found.list_path) == ("forward", None)
+
+
+def test_a_name_in_another_script_is_asked_for_as_browsers_do(made: World) -> None:
+    assert explain(made.configuration, made.snapshot, "faß.example", "home").host == "xn--fa-hia.example"
 
 
 def test_an_unknown_subscriber_is_named(made: World) -> None:

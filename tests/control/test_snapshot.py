@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from penstock.control.configuration import Configuration, ListSource, Service
+from penstock.control.configuration import Configuration, Service
 from penstock.control.lists.build import build_names
+from penstock.control.lists.settings import ListSource
 from penstock.control.snapshot import build_snapshot, seal_snapshot
 from penstock.policy.snapshot import Snapshot, SnapshotError
 

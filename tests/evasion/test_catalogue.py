@@ -88,6 +88,24 @@ def test_outcomes(host: str, without: int, through: int, ambiguous: str, outcome
     assert judge_part(part, Seen({name: without}), Seen({name: through})) == outcome
 
 
+@pytest.mark.parametrize(
+    ("acted", "counts"),
+    [
+        (BLOCKED, True),
+        (f"{BLOCKED}.", True),
+        (f"{BLOCKED}:80", True),
+        (f"{COVER} {BLOCKED}", True),
+        (f"www.{BLOCKED}", True),
+        (f"{BLOCKED}\0.{COVER}", True),
+        (f"{BLOCKED}ssh-2.0-x", False),
+        (f"my{BLOCKED}", False),
+        (f"{BLOCKED}.example.org", False),
+    ],
+)
+def test_only_the_name_itself_and_what_is_below_it_count(acted: str, counts: bool) -> None:
+    assert Seen({acted: 1}).count(BLOCKED) == counts
+
+
 def test_a_repetition_makes_it_late() -> None:
     part = Part(SAMPLE, "http", "nginx", "IPv4", ALLOWED)
     assert judge_part(part, Seen({ALLOWED: 1}), Seen({ALLOWED: 1}, repeats=1)) == "late"

@@ -22,9 +22,9 @@ IMPROVISED_SEED, IMPROVISED_COUNT = 6, 12
 EVERY = 13  # the stride through the catalogue; the first of each family is always there
 KNOWN = {  # collateral of this version, as docs/evasion.md shows
     *("decoy.hop-discard", "decoy.destination-discard", "decoy.destination-report", "decoy.option-overlong"),
-    *("decoy.routing-left", "decoy.routing-unknown", "decoy.at-stale-stamp"),
+    *("decoy.routing-left", "decoy.routing-unknown", "option.reset-with-data"),
 }
-WITNESSES = {"decoy.at-stale-stamp"}  # of these, to see when they are mended
+WITNESSES = {"option.reset-with-data"}  # of these, to see when they are mended
 
 
 def choose() -> list[Strategy]:

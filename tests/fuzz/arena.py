@@ -137,6 +137,11 @@ def within(address: int, size: int, end: int) -> bool:
     return (address + size) & WORD <= end & WORD
 
 
+def prefetch(_address: int) -> int:
+    """Nothing is nearer or farther here."""
+    return 0
+
+
 def count_trailing_zeros(value: int) -> int:
     """The number of the lowest bit set; 64 for zero."""
     return (value & -value).bit_length() - 1 if value else 64
@@ -153,7 +158,8 @@ MEMORY: dict[str, Any] = {
     **{f"be{8 * size}": _load(form) for size, form in ((2, ">H"), (4, ">I"), (8, ">q"))},
     **{f"put{8 * size}": _store(form) for size, form in ((1, "<B"), (2, "<H"), (4, "<I"), (8, "<Q"))},
     **{f"putbe{8 * size}": _store(form) for size, form in ((2, ">H"), (4, ">I"), (8, ">Q"))},
-    "move": move, "shr": shr, "within": within, "count_trailing_zeros": count_trailing_zeros, "same": same,
+    "move": move, "prefetch": prefetch, "shr": shr, "within": within, "same": same,
+    "count_trailing_zeros": count_trailing_zeros,
     "shared": lambda function: function,
 }  # fmt: skip
 """What readers import from `penstock.compile.memory`, on this memory."""

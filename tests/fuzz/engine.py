@@ -12,7 +12,8 @@ import atheris
 
 CONTROL = [
     "penstock.control.configuration", "penstock.control.marks", "penstock.control.problems", "penstock.control.values",
-    "penstock.control.lists.formats", "penstock.line.pcap",
+    "penstock.control.lists.entries", "penstock.control.lists.plain", "penstock.control.lists.adguard",
+    "penstock.control.lists.squidguard", "penstock.line.pcap",
 ]  # fmt: skip
 
 with atheris.instrument_imports(include=CONTROL):

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from penstock.control.configuration import Configuration, ConfigurationError, load_configuration
-from penstock.control.lists import formats
+from penstock.control.lists import adguard, plain, squidguard
+from penstock.control.lists.entries import NAME_LIMIT, Entry, parse_name, parse_said
 from penstock.control.problems import Problem
 from penstock.line.pcap import CaptureError, Directions, Frame, read_frames, to_ethernet
 from tests.fuzz.machines import Machine
 
 Said = tuple[Any, ...]
+FORMS: tuple[plain.Form, ...] = ("auto", "domains", "hosts")
 
 
 @contextmanager
@@ -74,22 +76,26 @@ def read_configurations(machine: Machine, content: bytes) -> Said:
 
 def read_lists(machine: Machine, content: bytes) -> Said:
     """Lines of a list in each format: names as hosts are compared, which read the same again, or a reason."""
-    found: list[Any] = []
-    forms: tuple[formats.Format, ...] = ("auto", "domains", "hosts")
-    for form in forms:
-        for parsed in formats.parse_lines(content.split(b"\n"), form):
-            if isinstance(parsed, formats.BadLine):
-                assert str(parsed)
+    lines, found = content.split(b"\n"), []
+    rules = adguard.Ranking(line for line in lines if any(word in line for word in adguard.RANKING))
+    parsers = [*(plain.make_parser(form) for form in FORMS), plain.make_parser("auto", "exact"), rules.parse]
+    for parse in [*parsers, squidguard.parse_address, squidguard.parse_expression]:
+        for line in lines:
+            said = parse_said(parse, line)
+            if isinstance(said, Exception):
+                assert str(said)
                 continue
-            for name in parsed:
-                check_name(name)
-            found += parsed
+            for entry in said:
+                check_entry(entry)
+            found += said
     return tuple(found)
 
 
-def check_name(name: bytes) -> None:
-    """A name of a list: small letters, as long as a name can be; taken again it stays."""
-    assert 0 < len(name) <= formats.NAME_LIMIT
+def check_entry(entry: Entry) -> None:
+    """An entry of a list: a name in small letters, no longer than names are, which taken again stays; a path in ASCII."""
+    name = entry.name
+    assert 0 < len(name) <= NAME_LIMIT
     assert name == name.lower()
     assert not set(name) & set(b" \t\r\n#*/\\")
-    assert formats.parse_name(name if b"." in name or b":" in name else b"*." + name) == name
+    assert parse_name(name) == name
+    assert re.fullmatch(rb"(/[!-~]*)?", entry.path)

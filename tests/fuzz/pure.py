@@ -29,7 +29,7 @@ READERS = (
     "penstock.request.http", "penstock.request.chunked", "penstock.request.response", "penstock.request.tls",
     "penstock.request.hello", "penstock.request.dns", "penstock.request.dns_answer", "penstock.request.quic",
     "penstock.request.initial", "penstock.wire.headers", "penstock.wire.quic", "penstock.kernel.options",
-    "penstock.flow.crypto", "penstock.policy.names",
+    "penstock.flow.crypto", "penstock.policy.names", "penstock.policy.urls",
 )  # fmt: skip
 SHARED = ("penstock.compile", "penstock.errors", "penstock.kernel.tables", "penstock.kernel.declared")
 MEMORY, PRIMITIVES, CIPHER = "penstock.compile.memory", "penstock.kernel.primitives", "penstock.cipher.primitives"

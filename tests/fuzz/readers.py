@@ -34,6 +34,7 @@ READERS = {
     "headers": Reader(packets.read_headers, turns=60),
     "options": Reader(packets.read_options, turns=60, longest_bytes=40),
     "names": Reader(names.read_names, turns=60, longest_bytes=300),
+    "urls": Reader(names.read_urls, turns=120, longest_bytes=300),
     "pcap": Reader(files.read_captures, is_compiled=False),
     "configuration": Reader(files.read_configurations, is_compiled=False),
     "lists": Reader(files.read_lists, is_compiled=False),

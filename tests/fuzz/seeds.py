@@ -214,7 +214,7 @@ def make_options() -> Iterator[bytes]:
 
 
 def make_hosts() -> Iterator[bytes]:
-    for name in (*lookups.EXACT, *lookups.BELOW):
+    for name in (entry.name for _, entry in lookups.NAMES):
         yield name
         yield b"www." + name.upper() + b".."
     yield b"a." * 140 + b"bad.example"
@@ -254,7 +254,14 @@ def make_configurations() -> Iterator[bytes]:
 def make_lists() -> Iterator[bytes]:
     yield b"# comment\nbad.example\n*.test\n.a.example\nBAD.example.\n0.0.0.0 a.example b.example # x\n::1 localhost\n"
     yield "bücher.example\n||a.example^\n[2001:db8::1]\n127.0.0.1\n1.2.3.4 a.b\n".encode()
+    yield b"@@||a.example^\n||*.b.example^$important\n://c.example^\n||d.example/p/*\nhttp://e.example/\nf\\.example\n"
     yield b"\xef\xbb\xbfa.example\r\nx_y.example\n-a.example\n!c\n" + b"a" * 70 + b".b\n"
+
+
+def make_urls() -> Iterator[bytes]:
+    for host in (b"bad.example", b"www.bad.example.", b"16909060", b"0x1.2.03.4", b"b%61d.example", b"bad.example xy"):
+        for target in (b"/a/b?c", b"/good/x", b"/?x", b"//a/../%2561#f", b"http://h/a", b"*", b"/%zz%2"):
+            yield host + b"\n" + target
 
 
 MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
@@ -262,5 +269,6 @@ MAKERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "limits": make_limits,
     "dns": make_queries, "dns_answer": make_answers, "quic": make_datagrams, "frames": make_frames,
     "crypto": make_crypto, "initial": make_initials, "headers": make_packets, "options": make_options,
-    "names": make_hosts, "pcap": make_captures, "configuration": make_configurations, "lists": make_lists,
+    "names": make_hosts, "urls": make_urls,
+    "pcap": make_captures, "configuration": make_configurations, "lists": make_lists,
 }  # fmt: skip

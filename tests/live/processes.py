@@ -25,9 +25,10 @@ PATIENCE_S = 60.0  # a reload, or a start, on a busy machine
 
 @dataclass(frozen=True)
 class Asked:
-    """One request of the load."""
+    """One request of the load. `connect_s`: of its `delay_s` the handshake's part."""
 
     start_s: float
+    connect_s: float
     delay_s: float
     what: str
 
@@ -35,19 +36,22 @@ class Asked:
 class Loaded:
     """A load that runs in the client namespace while the test does something to the box."""
 
-    def __init__(self, line: Line, server: Server, rate: int, duration_s: float) -> None:
-        words = [SERVER_IPV4, server.http_port, GOOD, rate, duration_s, HOME.ipv4]
+    def __init__(self, line: Line, server: Server, rate: int, duration_s: float, kept: int = 0) -> None:
+        words = [SERVER_IPV4, server.http_port, GOOD, rate, duration_s, HOME.ipv4, kept]
         argv = [sys.executable, "-m", "tests.live.load", *map(str, words)]
         self.program = line.topology.spawn("client", argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self.begin_s = float(json.loads(self._read())["begin_s"])
+        self.kept: list[Asked] = []
 
     def wait_until(self, into_s: float) -> None:
         """Sleep until so far into the load."""
         time.sleep(max(0.0, self.begin_s + into_s - time.monotonic()))
 
     def collect(self) -> list[Asked]:
-        """Wait for the end; every request."""
-        return [Asked(*row) for row in json.loads(self._read())["asked"]]
+        """Wait for the end; every request on a connection of its own. Those on kept connections are in `kept`."""
+        told = json.loads(self._read())
+        self.kept = [Asked(*row) for row in told["kept"]]
+        return [Asked(*row) for row in told["asked"]]
 
     def _read(self) -> str:
         assert self.program.stdout is not None
@@ -78,10 +82,10 @@ def find_children(parent: int) -> list[int]:
     return found
 
 
-def find_packet_processes(line: Line) -> list[int]:
-    """The packet process of this line: one, or none while it is started again."""
+def find_packet_processes(parent: int) -> list[int]:
+    """The packet process of a `penstock run`: one, or none while it is started again."""
     found = []
-    for process in find_children(line.box.program.pid):
+    for process in find_children(parent):
         with suppress(OSError):
             if b"penstock.engine" in Path(f"/proc/{process}/cmdline").read_bytes():
                 found.append(process)

@@ -12,7 +12,7 @@ http {{
     access_log {log} hosts;
     client_max_body_size 0; client_body_temp_path {here}/temp; proxy_temp_path {here}/temp; fastcgi_temp_path {here}/temp;
     uwsgi_temp_path {here}/temp; scgi_temp_path {here}/temp;
-    large_client_header_buffers 16 16k; keepalive_requests 1000000;
+    large_client_header_buffers 16 16k; keepalive_requests 1000000; keepalive_timeout 600;
     server {{
         listen [::]:{http} ipv6only=off backlog=4096; listen [::]:{https} ssl ipv6only=off backlog=4096;
         ssl_certificate {pair.certificate}; ssl_certificate_key {pair.key}; ssl_ecdh_curve {curve};

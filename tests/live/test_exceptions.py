@@ -16,7 +16,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
-from penstock.demo.box import GOOD, run_penstock
+from penstock.demo.box import GOOD, run_penstock, start_box
 from penstock.demo.namespaces import configure_links
 from penstock.demo.servers import Certificate, Server
 from penstock.demo.topology import CLIENT_INTERFACE, HOME, OFFICE, SERVER_INTERFACE, SERVER_IPV4, Subscriber
@@ -31,7 +31,7 @@ from tests.live.exceptions import (
     wait_until_connected,
 )
 from tests.live.line import BAD, Line, build_line, live
-from tests.live.metrics import LISTEN, read_metrics
+from tests.live.metrics import LISTEN, read_metrics, wait_for
 from tests.live.packets import Tap
 from tests.live.processes import find_packet_processes, is_blocked, kill, wait_for_word
 from tests.live.quic import UDP_SEGMENT
@@ -146,7 +146,7 @@ def test_fragment_full(line: Line, policy: str) -> None:
 @by_policy(("ring_full",), "drop", "forward")
 def test_ring_full(line: Line, policy: str) -> None:
     """More than the ring takes, while the packet process stands still but is not late yet."""
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     with line.topology.inside("client"):
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with line.topology.inside("server"):
@@ -176,7 +176,7 @@ def wait_until_blocked(line: Line) -> None:
 # ---- process_late -----------------------------------------------------------------------------------------------------
 def test_process_late(line: Line) -> None:
     """The packet process stands still: who fails open passes unread, who fails closed waits."""
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     with provoked(line, "process_late", "stale_open", "stale_closed"):
         os.kill(process, signal.SIGSTOP)
         try:
@@ -297,6 +297,34 @@ def test_what_began_ends(line: Line) -> None:
     for cause in set(begun):
         assert not is_active(found, cause)
         assert sum(event["packets"] for event in ended if event["cause"] == cause) == count_packets(found, cause)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "take over"])
+def test_what_began_ends_though_run_does_not_live_to_see_it(line: Line, how: str) -> None:
+    def count(state: str) -> int:
+        return sum(event["state"] == state for event in line.events(event="exception", cause="malformed"))
+
+    wait_for(line, lambda found: not is_active(found, "malformed"), QUIET_S + PATIENCE_S)
+    begun, segment = count("begin"), IP(src=HOME.ipv4, dst=SERVER_IPV4) / TCP(sport=PORT, dport=80, dataofs=4)
+    assert count("end") == begun
+    with provoked(line, "malformed", "malformed"):
+        send_raw(line, [bytes(segment)])
+    if how == "kill":
+        kill(line)
+        assert count("end") == begun, "nobody was there to tell it"
+        line.restart()
+        assert is_active(read_metrics(line), "malformed")
+    elif how == "stop":
+        line.topology.end(line.box.program)
+        assert count("end") == begun + 1
+        line.restart()
+    else:
+        line.box = start_box(line.topology, line.configuration, more=["--take-over"])
+    end_s = time.monotonic() + QUIET_S + PATIENCE_S
+    while count("end") == begun and time.monotonic() < end_s:
+        time.sleep(0.2)
+    assert (count("begin"), count("end")) == (begun + 1, begun + 1)
+    assert not is_active(read_metrics(line), "malformed")
 
 
 # ---- process_gone -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from penstock.demo.servers import Server
 from penstock.demo.topology import HOME, SERVER_IPV4
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, live
-from tests.live.processes import Loaded, broken, find_children, is_blocked, kill
+from tests.live.processes import Loaded, broken, find_packet_processes, is_blocked, kill
 
 pytestmark = live("openssl", "nginx", "curl")
 
@@ -94,7 +94,7 @@ def test_kill_during_1000_connections_a_second(judging: Line, nginx: Server) -> 
 def test_the_packet_process_alone_is_killed(judging: Line, nginx: Server) -> None:
     load = Loaded(judging, nginx, LIGHT_RATE, 4.0)
     load.wait_until(KILL_S)
-    workers = find_children(judging.box.program.pid)
+    workers = find_packet_processes(judging.box.program.pid)
     assert workers, "penstock run has no packet process"
     for worker in workers:
         os.kill(worker, signal.SIGKILL)

@@ -26,7 +26,7 @@ from tests.live.processes import Asked, Loaded, broken, find_packet_processes, i
 
 pytestmark = live("openssl", "nginx", "curl")
 
-RATE = 200
+RATE = 1000
 FAULT_S = 1.0  # into the load
 STAND_S = 5.0
 STALE_S = 0.1  # after which the kernel forwards what nobody judges
@@ -73,7 +73,7 @@ def check_ledger(line: Line) -> None:
 
 
 def test_the_packet_process_stands_still(line: Line, nginx: Server) -> None:
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     before = read_metrics(line)
     load = Loaded(line, nginx, RATE, FAULT_S + STAND_S + 2)
     load.wait_until(FAULT_S)
@@ -92,7 +92,7 @@ def test_the_packet_process_stands_still(line: Line, nginx: Server) -> None:
     print(f"longest delay {longest_s * 1000:.0f} ms, of connections begun after the limit {later_s * 1000:.0f} ms")
     assert longest_s < LONGEST_S
     assert later_s < STALE_S + SETTLE_S
-    assert find_packet_processes(line) == [process]
+    assert find_packet_processes(line.box.program.pid) == [process]
     after = read_metrics(line)
     assert after.reason("expired") > before.reason("expired"), "what waited in the ring was acted on"
     assert after.reason("stale_open") - before.reason("stale_open") > RATE * (STAND_S - 1)
@@ -149,7 +149,7 @@ def wait_until_written(log: Path) -> None:
 
 
 def test_a_worker_loads_from_a_wild_address(line: Line, nginx: Server) -> None:
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     load = Loaded(line, nginx, RATE, FAULT_S + 3)
     load.wait_until(FAULT_S)
     crash_worker(line)
@@ -188,7 +188,7 @@ def test_the_packet_process_dies_while_it_starts(line: Line, nginx: Server) -> N
     killed: set[int] = set()
     end_s = time.monotonic() + RECOVERY_S
     while len(killed) < 3:
-        for process in set(find_packet_processes(line)) - killed:
+        for process in set(find_packet_processes(line.box.program.pid)) - killed:
             os.kill(process, signal.SIGKILL)
             killed.add(process)
         assert time.monotonic() < end_s, line.box.output.read_text()[-600:]
@@ -210,11 +210,11 @@ def test_a_start_sees_both_directions_at_once(line: Line, nginx: Server) -> None
 
 def test_a_reload_does_not_wait_for_a_packet_process_that_stands_still(line: Line, nginx: Server) -> None:
     """It is ended, and another one takes the new snapshot."""
-    (process,) = find_packet_processes(line)
+    (process,) = find_packet_processes(line.box.program.pid)
     stop(process)
     reload(line)
     wait_until_blocked(line, nginx)
-    assert find_packet_processes(line) != [process]
+    assert find_packet_processes(line.box.program.pid) != [process]
 
 
 @contextmanager
@@ -253,7 +253,7 @@ def count_oom_kills(group: Path) -> int:
 
 def test_the_packet_process_gets_no_memory(line: Line, nginx: Server) -> None:
     """Unfinished requests take memory until the kernel kills it; they are finished later, and get their answers."""
-    process, *_ = find_packet_processes(line)
+    process, *_ = find_packet_processes(line.box.program.pid)
     begin, rest = ask(GOOD, "/", f"X-Large: {'x' * HEADER_BYTES}")[:-2], b"\r\n"
     load = Loaded(line, nginx, RATE, FAULT_S + 4)
     with limited_memory(process) as group, ExitStack() as opened:

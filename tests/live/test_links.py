@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.demo.box import GOOD, lay_cable, run_penstock
+from penstock.demo.box import GOOD, PENSTOCK, lay_cable, run_penstock
 from penstock.demo.namespaces import configure_links
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import (
@@ -29,10 +30,12 @@ from penstock.line.inline import Control
 from penstock.line.pins import Pins, find_root, open_own_table
 from tests.live.clients import Conversation, Response, ask
 from tests.live.line import BAD, Line, build_line, live
-from tests.live.test_failure import find_children, kill
+from tests.live.processes import find_packet_processes, kill
 
 pytestmark = live("openssl", "curl")
 
+UNIT = Path(__file__).parents[2] / "contrib" / "penstock.service"
+INSTALLED = "/opt/penstock/current/bin/penstock"
 METRICS = "127.0.0.1:9464"
 TOLD_S = 20.0  # the kernel tells of a carrier once a second at most, of a size not at all, and the machine may be busy
 HOLD_DOWN_S = 2
@@ -205,7 +208,7 @@ def test_the_carrier_goes_and_comes(line: Line) -> None:
 
 def test_a_side_is_taken_down_while_a_request_waits(line: Line) -> None:
     """What the workers send meanwhile is lost, the sender repeats it, and the same workers send it."""
-    log, workers = Log(line), find_children(line.box.program.pid)
+    log, workers = Log(line), find_packet_processes(line.box.program.pid)
     with line.connect(HOME) as conversation:
         assert is_answered(conversation)
         set_box(line, f"{EGRESS} down")
@@ -220,7 +223,7 @@ def test_a_side_is_taken_down_while_a_request_waits(line: Line) -> None:
         assert isinstance(answer, Response)
         assert answer.status == 200
     wait_for("nobody is refused", lambda: is_page(line))
-    assert find_children(line.box.program.pid) == workers
+    assert find_packet_processes(line.box.program.pid) == workers
 
 
 def test_unequal_mtus_are_told_with_the_cure(line: Line) -> None:
@@ -248,7 +251,7 @@ def test_big_tcp_is_told_and_promiscuous_mode_is_set_again(line: Line) -> None:
 
 @pytest.mark.parametrize("side", ["ingress", "egress"])
 def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
-    log, workers, interface = Log(line), find_children(line.box.program.pid), ENDS[side][2]
+    log, workers, interface = Log(line), find_packet_processes(line.box.program.pid), ENDS[side][2]
     epoch = read_epoch(line)
     with line.connect(HOME) as protected, line.connect(OFFICE) as free:
         assert is_answered(protected)
@@ -267,7 +270,7 @@ def test_an_interface_is_deleted_and_made_again(line: Line, side: str) -> None:
         log.wait("the line is laid again: judging")
         assert is_answered(protected)
         assert is_answered(free)
-    assert find_children(line.box.program.pid) == workers, "the packet process went on"
+    assert find_packet_processes(line.box.program.pid) == workers, "the packet process went on"
     assert read_epoch(line) == epoch, "nothing passed unread"
     code, text = status(line)
     assert code == 0, text
@@ -316,7 +319,7 @@ def test_the_packet_process_dies_while_an_interface_is_gone(line: Line) -> None:
     log = Log(line)
     address = delete_side(line, "egress")
     log.wait("the interface is gone", side="egress")
-    for worker in find_children(line.box.program.pid):
+    for worker in find_packet_processes(line.box.program.pid):
         os.kill(worker, signal.SIGKILL)
     log.wait("judging again")
     make_side(line, "egress", address)
@@ -379,6 +382,34 @@ def test_a_held_side_comes_up_when_the_setting_goes_and_by_hand(passing: Line) -
     line.configuration.write_text(text)
     line.box.program.send_signal(signal.SIGHUP)
     set_end(line, "egress", True)
+
+
+def run_stop_post(line: Line) -> None:
+    """What systemd runs when the unit's main process is gone, with this pair's interfaces and these sources."""
+    (command,) = re.findall(r"^ExecStopPost=-(.*)$", UNIT.read_text(), re.M)
+    for word, value in (("${INGRESS}", INGRESS), ("${EGRESS}", EGRESS), (INSTALLED, " ".join(PENSTOCK))):
+        assert word in command
+        command = command.replace(word, value)
+    done = line.topology.run("box", shlex.split(command))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_the_unit_frees_a_side_that_a_killed_run_held(passing: Line, side: str) -> None:
+    """And brings nothing up that somebody took down, nor what a run holds that lives."""
+    line, held = passing, {"ingress": EGRESS, "egress": INGRESS}[side]
+    set_end(line, side, False)
+    wait_for("loss is not passed on", lambda: not is_up(line, held))
+    run_stop_post(line)
+    assert not is_up(line, held), "a run holds it that lives"
+    kill(line)
+    run_stop_post(line)
+    assert is_up(line, held)
+    assert "was taken down" not in status(line)[1]
+    set_box(line, f"{held} down")
+    run_stop_post(line)
+    assert run_penstock(line.topology, ["cable", "free", "--ingress", INGRESS, "--egress", EGRESS]).stdout == ""
+    assert not is_up(line, held)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

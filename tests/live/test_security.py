@@ -25,7 +25,7 @@ from penstock.demo.topology import CLIENT_INTERFACE, EGRESS, HOME, INGRESS, SERV
 from penstock.line.handover import DOORS
 from penstock.line.privileges import CAPABILITIES, RUNNING, find_user
 from tests.live.line import BAD, Line, live
-from tests.live.test_failure import find_children
+from tests.live.processes import find_packet_processes
 
 pytestmark = live("openssl", "curl", "setpriv", "unshare", "unbound")
 
@@ -57,8 +57,15 @@ def is_blocked(line: Line) -> bool:
 
 
 def packet_process(box: Box) -> int:
-    (child,) = find_children(box.program.pid)
+    (child,) = find_packet_processes(box.program.pid)
     return child
+
+
+def make_place(here: Path, name: str) -> Path:
+    """A directory for another box: it has files of its own."""
+    place = here / name
+    place.mkdir(mode=0o755)
+    return place
 
 
 def reload(box: Box) -> None:
@@ -170,6 +177,7 @@ def build_sandbox(*writable: Path) -> list[str]:
 
 def test_the_rights_of_the_unit_are_enough(here: Path, pair: Certificate) -> None:
     assert read_unit("CapabilityBoundingSet") == [f"CAP_{name.upper()}" for name in RUNNING]
+    here = make_place(here, "unit")
     with Topology("penstock", prefix="penstock-live") as topology:
         site = start_site(topology, here, pair)
         configuration = write_configuration(here)
@@ -274,6 +282,7 @@ def build_quiet() -> Iterator[Quiet]:
 
 def test_the_box_says_nothing_in_line(here: Path, pair: Certificate) -> None:
     """From before the start until the end: no neighbour discovery, no ARP, no answer of its own, no look-up."""
+    here = make_place(here, "quiet")
     with build_quiet() as quiet:
         topology = quiet.topology
         site = start_site(topology, here, pair)

@@ -340,14 +340,17 @@ def test_a_run_that_cannot_take_over_leaves_the_register(line: Line) -> None:
 def test_a_start_with_a_damaged_store(line: Line) -> None:
     """Tables that are new say nothing: it says what is wrong, and does not claim to judge."""
     end(line)
-    store = line.here / "subscribers.db"
-    aside = store.rename(line.here / "aside.db")
+    store, aside = line.here / "subscribers.db", line.here / "aside"
+    aside.mkdir()
+    for part in line.here.glob("subscribers.db*"):
+        part.rename(aside / part.name)
     try:
         store.write_bytes(b"no database at all" * 100)
         with pytest.raises(BoxError, match=r"the register: .*subscribers.db: this file is damaged"):
             start_box(line.topology, line.configuration)
     finally:
-        aside.replace(store)
+        for part in aside.iterdir():
+            part.rename(line.here / part.name)
     line.restart()
     assert sees_page(line, HOME)
 

@@ -24,16 +24,14 @@ from penstock.kernel.tables import LAYOUT_VERSION
 from penstock.line.handover import Caller, HandoverError, find_doors, take_lock
 from penstock.line.inline import Pair, attach_steer, load_steer, open_tables
 from penstock.line.pins import Pins, Size, find_root
-from tests.live.crossing import Crossing, count_reason
+from tests.live.crossing import LATE_LIMIT, Crossing, count_reason
 from tests.live.line import Line, live
 from tests.live.processes import is_blocked
 
 pytestmark = live("openssl", "nginx", "curl")
 
-RATE = 300
 FLOWS = 65536  # as the line's configuration has it
 LAST_S = 1.0  # of traffic behind a take-over
-LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
 LATER = "99.1"  # a version of this very source, with another layout
 END_S = 10.0
 SOURCES = Path(__file__).parents[2] / "src"
@@ -80,11 +78,8 @@ def is_held(line: Line) -> bool:
 def see_refusals(crossing: Crossing, late: int) -> None:
     """No blocked request passed, but for as many as the kernel let pass because the pulse was `late`."""
     passed = crossing.passed()
-    longest_s = max(probe.delay_s for probe in crossing.probes)
     print(f"{len(crossing.probes)} blocked requests, {len(passed)} passed, {late} packets met a late pulse")
-    print(f"longest delay of a blocked request {longest_s * 1000:.0f} ms")
-    assert len(passed) <= late, passed
-    assert longest_s < LONGEST_S
+    assert len(passed) <= late < LATE_LIMIT, passed
 
 
 def test_a_second_run_is_told_who_runs(judging: Line, nginx: Server) -> None:
@@ -103,14 +98,12 @@ def test_take_over_on_the_same_tables(judging: Line, nginx: Server, tmp_path: Pa
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(END_S)
         told = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}", *PENSTOCK]
-        with Crossing(judging, nginx, RATE) as crossing:
+        with Crossing(judging, nginx) as crossing:
             judging.box = start_box(judging.topology, judging.configuration, penstock=told, more=["--take-over"])
             assert old.program.wait(END_S) == 0
             time.sleep(LAST_S)
         assert f"MAINPID={judging.box.program.pid}" in systemd.recv(1024).decode().split()
-    longest_s = crossing.finish()
-    print(f"longest delay of {len(crossing.asked)} new connections {longest_s * 1000:.0f} ms")
-    assert longest_s < LONGEST_S
+    crossing.finish()
     see_refusals(crossing, count_reason(judging, "stale_open") - late)
     assert is_blocked(judging, nginx)
     assert count_reason(judging, "allowed") >= allowed + len(crossing.asked), "the ledger goes on"
@@ -127,7 +120,7 @@ def test_an_heir_that_cannot_start_changes_nothing(judging: Line, nginx: Server,
 
 
 def test_an_heir_that_dies_in_the_midst_is_followed_by_its_predecessor(judging: Line, nginx: Server) -> None:
-    with Crossing(judging, nginx, RATE) as crossing:
+    with Crossing(judging, nginx) as crossing:
         time.sleep(LAST_S)
         with call(judging) as heir, call(judging) as other:
             heir.come("0")
@@ -139,7 +132,7 @@ def test_an_heir_that_dies_in_the_midst_is_followed_by_its_predecessor(judging: 
             assert time.monotonic() < dead_s + END_S, "nobody judges again"
             time.sleep(0.01)
         time.sleep(LAST_S)
-    assert crossing.finish() < LONGEST_S
+    crossing.finish()
     assert judging.box.program.poll() is None
 
 
@@ -244,7 +237,7 @@ def test_upgrade_to_another_layout_and_back(line: Line, nginx: Server, wheels: l
             (["upgrade", wheels[1], *where], LATER),
             (["rollback", "--root", root], __version__),
         ):
-            with Crossing(line, nginx, RATE) as crossing:
+            with Crossing(line, nginx) as crossing:
                 done = run_here(line, *words)
                 assert done.returncode == 0, done.stdout + done.stderr
                 time.sleep(LAST_S)
@@ -252,9 +245,7 @@ def test_upgrade_to_another_layout_and_back(line: Line, nginx: Server, wheels: l
             with call(line) as caller:
                 assert caller.who()["version"] == version
             assert (root / "current").readlink().name == version
-            longest_s = crossing.finish()
-            print(f"longest delay of {len(crossing.asked)} new connections {longest_s * 1000:.0f} ms")
-            assert longest_s < LONGEST_S
+            crossing.finish()
             see_refusals(crossing, count_reason(line, "stale_open", current))  # the tables are fresh: from nothing on
             assert is_blocked(line, nginx)
     finally:

@@ -97,6 +97,13 @@ def test_hellos_of_openssl(name: str | None, maximum: ssl.TLSVersion | None) -> 
         pytest.param(hello(), b"", id="an empty list of extensions"),
         pytest.param(hello(server_name(b"192.0.2.1")), b"192.0.2.1", id="an address as a name"),
         pytest.param(hello(server_name(b"WwW.Test.")), b"WwW.Test", id="trailing dot and case"),
+        pytest.param(hello(server_name(b"www.test:443")), b"www.test", id="a port"),
+        pytest.param(hello(server_name(b"www.test.:443:x")), b"www.test", id="a dot, a port and more"),
+        pytest.param(hello(server_name(b"www.test:")), b"www.test", id="a colon"),
+        pytest.param(hello(server_name(b"2001:db8::1")), b"2001:db8::1", id="an IPv6 address"),
+        pytest.param(
+            hello(server_name(b"::ffff:192.0.2.1")), b"::ffff:192.0.2.1", id="an IPv6 address that ends as IPv4"
+        ),
         pytest.param(hello(server_name(NAME), session=bytes(255)), NAME, id="a long session identifier"),
         pytest.param(hello(server_name(NAME), ciphers=b"\0", compression=b""), NAME, id="odd lists"),
         pytest.param(hello(server_name(b"a" * 255)), b"a" * 255, id="the longest name"),
@@ -140,6 +147,8 @@ def test_tolerated(message_: bytes, host: bytes) -> None:
         pytest.param(inside.BAD_NAME, hello(server_name(b"")), id="empty name"),
         pytest.param(inside.BAD_NAME, hello(server_name(b".")), id="a dot"),
         pytest.param(inside.BAD_NAME, hello(server_name(b"a..")), id="two trailing dots"),
+        pytest.param(inside.BAD_NAME, hello(server_name(b"..:443")), id="two dots and a port"),
+        pytest.param(inside.BAD_NAME, hello(server_name(b".:443")), id="a dot and a port"),
         pytest.param(inside.BAD_NAME, hello(server_name(b"a\0.test")), id="NUL in the name"),
         pytest.param(inside.BAD_NAME, hello(server_name(b"a b")), id="space in the name"),
         pytest.param(inside.BAD_NAME, hello(server_name(b"a\x7f")), id="DEL in the name"),

@@ -65,19 +65,19 @@ def kill_all(line: Line, pace: Pace, chance: random.Random) -> None:
 
 def kill_packets(line: Line, pace: Pace, chance: random.Random) -> None:
     """kill -9 of the packet process alone."""
-    for process in find_packet_processes(line):
+    for process in find_packet_processes(line.box.program.pid):
         os.kill(process, signal.SIGKILL)
 
 
 def crash_packets(line: Line, pace: Pace, chance: random.Random) -> None:
     """What a load from a wild address does to the packet process."""
-    for process in find_packet_processes(line):
+    for process in find_packet_processes(line.box.program.pid):
         os.kill(process, signal.SIGSEGV)
 
 
 def stop_packets(line: Line, pace: Pace, chance: random.Random) -> None:
     """The packet process stands still."""
-    processes = find_packet_processes(line)
+    processes = find_packet_processes(line.box.program.pid)
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     time.sleep(pace.stop_s)

@@ -54,7 +54,7 @@ def find_line_pins(line: Line) -> Pins:
 def read_footprint(line: Line, pins: Pins) -> Footprint:
     """What is held now."""
     control = _read_process(line.box.program.pid)
-    workers = find_packet_processes(line) if control else []
+    workers = find_packet_processes(line.box.program.pid) if control else []
     packets = _read_process(workers[0]) if workers else None
     return Footprint(time.monotonic(), control, packets, sum(_table_sizes(pins)))
 

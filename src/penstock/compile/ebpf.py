@@ -19,7 +19,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +44,7 @@ from numba.core.target_extension import (
 )
 from numba.core.typed_passes import NopythonTypeInference
 
-from penstock.compile.native import cache_directory
+from penstock.compile.native import cache_directory, keep
 from penstock.compile.program import Program
 from penstock.errors import PenstockError
 
@@ -318,8 +317,5 @@ def build(function: Callable[[int], int]) -> Program:
         raise CompileError(f"{function.__module__}.{function.__name__}: " + "\n".join(reason[-12:]))
     program = Program.from_json(child.stdout.splitlines()[-1])
     if kept:
-        partial = kept.with_suffix(".partial")
-        with suppress(OSError):  # a full disk costs the next start a compilation, no more
-            partial.write_text(child.stdout.splitlines()[-1])
-            partial.replace(kept)
+        keep(kept, child.stdout.splitlines()[-1].encode())
     return program

@@ -230,6 +230,22 @@ def count_trailing_zeros(typing_context, value):  # type: ignore[no-untyped-def]
     return INT(INT), lambda context, builder, signature, args: builder.cttz(args[0], ir.IntType(1)(0))
 
 
+@intrinsic
+def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
+    """Have the cache line at an address fetched for a load to come, and wait for nothing (native code only)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name, word = "llvm.prefetch.p0", ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, word, word, word])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(
+            function, [builder.inttoptr(args[0], POINTER), word(0), word(3), word(1)]
+        )  # to read, to keep, data
+        return I64(0)
+
+    return INT(INT), codegen
+
+
 def _check_move(to, start, size):  # type: ignore[no-untyped-def]
     """How many bytes may be copied: all, or none when either range leaves its region."""
     if size > 0 and (_check_access(to, size) != to or _check_access(start, size) != start):

@@ -85,15 +85,19 @@ def _read_kept(path: Path) -> tuple[bytes, str] | None:
     return content[HEAD.size :], HEAD.unpack_from(content)[1].rstrip(b"\0").decode()
 
 
-def _write_kept(path: Path, content: bytes, result: str) -> None:
-    """Put the file there whole or not at all; a full disk costs a compilation at the next start, no more."""
-    body = HEAD.pack(b"", result.encode())[32:] + content
+def keep(path: Path, content: bytes) -> None:
+    """Put a file into the cache whole or not at all; a full disk costs a compilation at the next start, no more."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        partial.write_bytes(hashlib.sha256(body).digest() + body)
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
+
+
+def _write_kept(path: Path, content: bytes, result: str) -> None:
+    body = HEAD.pack(b"", result.encode())[32:] + content
+    keep(path, hashlib.sha256(body).digest() + body)
 
 
 class Kernel:

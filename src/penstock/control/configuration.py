@@ -18,7 +18,18 @@ from pydantic import (
     ValidationInfo,
 )
 
-from penstock.control.fields import Count, File, Label, Model, Switch, check_power_of_two, make_absolute
+from penstock.control.fields import (
+    Category,
+    Count,
+    File,
+    Label,
+    Model,
+    Switch,
+    Url,
+    check_power_of_two,
+    make_absolute,
+)
+from penstock.control.lists.settings import ListSource
 from penstock.control.marks import MarkedError, read_document
 from penstock.control.problems import (
     ConfigurationError,
@@ -35,11 +46,9 @@ from penstock.control.values import (
     Address,
     Network,
     parse_address,
-    parse_category,
     parse_listen,
     parse_ports,
     parse_prefix,
-    parse_url,
 )
 from penstock.kernel.tables import SHAPE_LIMIT
 from penstock.policy.layout import profile_tag
@@ -62,8 +71,6 @@ def _read_off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-Category = Annotated[str, PlainValidator(parse_category)]
-Url = Annotated[str, PlainValidator(parse_url)]
 Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
 Action = Literal["block", "redirect", "empty", "report"]
 Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
@@ -74,15 +81,6 @@ class Service(Model):
 
     categories: Annotated[dict[Category, Action], Field(min_length=1)]
     redirect_url: Url | None = None
-
-
-class ListSource(Model):
-    """A file of names of one category."""
-
-    category: Category
-    path: File
-    format: Literal["auto", "domains", "hosts"] = "auto"
-    match: Literal["subtree", "exact"] = "subtree"
 
 
 class Profile(Model):
@@ -107,7 +105,7 @@ class Subscriber(Model):
     prefixes: tuple[Annotated[Network, PlainValidator(parse_prefix)], ...] = ()
     profile: Label
     fail: Literal["open", "closed"] = "open"
-    scope: Annotated[Count, Field(ge=0, le=2**32 - 1)] = 0
+    scope: Annotated[Count, Field(ge=0, le=65_535)] = 0
     packets_per_s: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = None
 
 
@@ -295,7 +293,7 @@ def _check_dns(configuration: Configuration) -> Iterator[tuple[Location, str]]:
 
 
 def _check_services(configuration: Configuration) -> Iterator[tuple[Location, str]]:
-    filled = list(dict.fromkeys(source.category for source in configuration.lists))
+    filled = list(dict.fromkeys(source.category for source in configuration.lists if not source.allow))
     if len(configuration.category_names) > CATEGORY_LIMIT:
         yield ("lists",), f"expected at most {CATEGORY_LIMIT} categories, not {len(configuration.category_names)}"
     for name, service in configuration.services.items():
@@ -329,6 +327,8 @@ def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str
         if subscriber.profile not in configuration.profiles:
             known = suggest_name(subscriber.profile, configuration.profiles)
             yield ("subscribers", number, "profile"), f"expected one of `profiles`: {known}"
+        if subscriber.scope and subscriber.scope not in {scope.number for scope in configuration.scopes.values()}:
+            yield ("subscribers", number, "scope"), "expected 0, or the number of one of `scopes`"
         first = owners.setdefault(subscriber.id, number)
         if first != number:
             owner = format_location(("subscribers", first))

@@ -25,7 +25,7 @@ class Cause:
     """Its bits in the word of policies; None: the subscriber's `fail` decides, or nothing can be chosen."""
 
 
-CAUSES = (
+CAUSES = (  # a row's place is its bit in `Watch.active`, which outlives a kill: new ones go to the end
     Cause("process_late", ("stale_open", "stale_closed", "expired")),
     Cause("ring_full", ("ring_full", "ring_full_open"), e.RING_FULL),
     Cause("table_full", ("table_full", "table_full_passed"), e.TABLE_FULL),
@@ -64,6 +64,24 @@ class Watch:
 
     totals: dict[str, int] = field(default_factory=dict)
     episodes: dict[str, Episode] = field(default_factory=dict)
+
+    def resume(self, active: int, now_s: float) -> None:
+        """Go on with the causes that a run which was killed left active: their end has still to be told, with what is
+        counted from now on."""
+        for place, cause in enumerate(CAUSES):
+            if active >> place & 1:
+                self.episodes[cause.name] = Episode(now_s, now_s, 0)
+
+    @property
+    def active(self) -> int:
+        """A bit for each cause that goes on."""
+        return sum(1 << place for place, cause in enumerate(CAUSES) if cause.name in self.episodes)
+
+    def close(self) -> Iterator[dict[str, Any]]:
+        """End what goes on: nobody looks any more, or somebody else does."""
+        for name, episode in self.episodes.items():
+            yield _tell(name, "end", episode.packets, episode.last_s - episode.begin_s)
+        self.episodes.clear()
 
     def look(self, reasons: dict[str, int], now_s: float) -> Iterator[dict[str, Any]]:
         """Compare the counters with those of the look before; an event's fields for each cause that began or ended. The

@@ -5,7 +5,6 @@ lists again. What DNS says of it is `dns_words`'s. It does not know addresses, f
 """
 
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +21,10 @@ from rich.text import Text
 
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
-from penstock.control.configuration import Configuration, ListSource
+from penstock.control.configuration import Configuration
 from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
-from penstock.control.lists.build import read_blocks
-from penstock.control.lists.formats import BadLine, parse_lines
+from penstock.control.lists.entries import BadLine, encode_name
+from penstock.control.lists.provenance import Asked, Provenance, find_entry
 from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
 from penstock.policy import judge, names
@@ -59,8 +58,11 @@ class Explanation:
     category: str | None
     service: str | None
     list_path: Path | None
+    list_member: str | None
+    list_format: str | None
     line: int | None
     entry: str | None
+    entry_text: str | None
     dns: str | None
     built: datetime
 
@@ -70,8 +72,8 @@ def explain(
 ) -> Explanation:
     """Ask the judge about one host for one subscriber, and DNS for what it says where the judge lets the host be.
 
-    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and without a
-    profile for a subscriber whom the configuration does not have.
+    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and
+    without a profile for a subscriber whom the configuration does not have.
     """
     if profile is None:
         profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}
@@ -83,8 +85,12 @@ def explain(
     of_host = [name for bit, name in enumerate(snapshot.category_names) if mask >> bit & 1]
     found = None
     if category >= 0:
-        found = find_entry(configuration, snapshot.category_names[category], host.encode())
+        found = find_entry(configuration, snapshot.category_names[category], Asked(host.encode()))
     reason = _word_reason(snapshot, profile, category, service, of_host, action != would)
+    exceptions = [] if category >= 0 else list(_find_exceptions(configuration, snapshot, host.encode()))
+    if exceptions:
+        found = exceptions[0][1]
+        reason = "; ".join(f"{exception} takes it out of {of}" for of, exception in exceptions)
     rewrite = find_rewrite(configuration, snapshot, profile, host) if would <= REPORT else None
     if rewrite:
         would = REWRITE
@@ -99,9 +105,12 @@ def explain(
         reason=reason,
         category=snapshot.category_names[category] if category >= 0 else None,
         service=snapshot.service_names[service] if service >= 0 else None,
-        list_path=found[0] if found else None,
-        line=found[1] if found else None,
-        entry=found[2] if found else None,
+        list_path=found.path if found else None,
+        list_member=(found.member or None) if found else None,
+        list_format=found.format if found else None,
+        line=found.line if found else None,
+        entry=found.name if found else None,
+        entry_text=found.text if found else None,
         dns=_word_dns(configuration, ACTION_NAMES[action], rewrite),
         built=datetime.fromtimestamp(snapshot.built_ns / 1e9, UTC),
     )
@@ -116,28 +125,13 @@ def parse_host(text: str) -> str:
         host = urlsplit(bare if "//" in bare else f"//{bare}").hostname or ""
         if ":" in host:
             return f"[{IPv6Address(host).compressed}]"
-        host = host if host.isascii() else host.encode("idna").decode()
-    except ValueError:
+        host = host if host.isascii() else encode_name(host.encode()).decode()
+    except (ValueError, BadLine):
         host = ""
     host = host.lower().rstrip(".")
     if not re.fullmatch(r"[!-~]{1,255}", host):
         raise ExplainError(f"`{text}` is neither a name nor a web address")
     return host
-
-
-def find_entry(configuration: Configuration, category: str, host: bytes) -> tuple[Path, int, str] | None:
-    """The first entry of a category's lists, as they are now, that covers a host: path, line from 1, name."""
-    for source in configuration.lists:
-        if source.category != category:
-            continue
-        covering = {host} | (set(_find_parents(host)) if source.match == "subtree" else set())
-        try:
-            found = _find_line(source, covering)
-        except (OSError, EOFError, zlib.error):
-            continue  # a list that is gone since the build has no line to show
-        if found:
-            return source.path, *found
-    return None
 
 
 def find_answers(action: str, dns: str | None) -> list[tuple[str, str]]:
@@ -151,12 +145,14 @@ def find_answers(action: str, dns: str | None) -> list[tuple[str, str]]:
 def render(explanation: Explanation) -> RenderableType:
     """An explanation for a terminal."""
     style = STYLES.get(explanation.action, "red")
-    text = ACTION_TEXTS[ACTION_NAMES.index(explanation.action)]
-    headline = Text.assemble((explanation.host, "bold"), ": ", (explanation.action, f"bold {style}"), f", {text}")
+    meaning = ACTION_TEXTS[ACTION_NAMES.index(explanation.action)]
+    headline = Text.assemble((explanation.host, "bold"), ": ", (explanation.action, f"bold {style}"), f", {meaning}")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    where = f"{explanation.list_path}:{explanation.line}" if explanation.list_path else None
+    member = f"({explanation.list_member})" if explanation.list_member else ""
+    where = f"{explanation.list_path}{member}:{explanation.line}" if explanation.list_path else None
+    text = explanation.entry_text if explanation.entry_text != explanation.entry else None
     rows = (
         ("because", explanation.reason),
         ("subscriber", f"{explanation.subscriber} (profile {explanation.profile})"),
@@ -164,6 +160,7 @@ def render(explanation: Explanation) -> RenderableType:
         ("category", explanation.category),
         ("list", where or ("no line of the lists as they are now" if explanation.category else None)),
         ("entry", explanation.entry),
+        ("written as", f"{text} ({explanation.list_format})" if text else None),
         *find_answers(explanation.action, explanation.dns),
         ("lists built", f"{explanation.built:%Y-%m-%d %H:%M:%S} UTC"),
     )
@@ -176,6 +173,11 @@ def render(explanation: Explanation) -> RenderableType:
 @cache
 def _kernels() -> tuple[Any, Any, Any]:
     return kernel(judge.judge), kernel(names.find_categories), kernel(judge.find_profile)
+
+
+@cache
+def _exceptions_kernel() -> Any:
+    return kernel(names.find_exceptions)
 
 
 def _ask_judge(snapshot: Snapshot, profile: str, host: bytes) -> tuple[int, int, int, int, int]:
@@ -191,6 +193,20 @@ def _ask_judge(snapshot: Snapshot, profile: str, host: bytes) -> tuple[int, int,
         forbid(region)
     category, service, would = (int(out[at // 8]) for at in (judge.OUT_CATEGORY, judge.OUT_SERVICE, judge.OUT_WOULD))
     return action, category, service, would, mask
+
+
+def _find_exceptions(configuration: Configuration, snapshot: Snapshot, host: bytes) -> Iterator[tuple[str, Provenance]]:
+    """The entries that take a host out of a category."""
+    text = np.frombuffer(host, np.uint8)
+    region = allow(text.ctypes.data, text.ctypes.data + text.nbytes) if CHECKED else None
+    mask = int(_exceptions_kernel()(snapshot.names_address, text.ctypes.data, len(host)))
+    if region is not None:
+        forbid(region)
+    for bit, category in enumerate(snapshot.category_names):
+        if mask >> bit & 1:
+            found = find_entry(configuration, category, Asked(host))
+            if found and found.is_allowed:
+                yield category, found
 
 
 def _word_reason(
@@ -209,18 +225,3 @@ def _word_dns(configuration: Configuration, action: str, rewrite: Rewrite | None
     if action in PAGES:
         return word_refusal(configuration.dns)
     return rewrite.answer if rewrite and action == ACTION_NAMES[REWRITE] else None
-
-
-def _find_parents(host: bytes) -> Iterator[bytes]:
-    while host := host.partition(b".")[2]:
-        yield host
-
-
-def _find_line(source: ListSource, covering: set[bytes]) -> tuple[int, str] | None:
-    for block in read_blocks(source.path):
-        for number, parsed in enumerate(parse_lines(block.lines, source.format), block.first_line):
-            if not isinstance(parsed, BadLine):
-                for name in parsed:
-                    if name in covering:
-                        return number, name.decode()
-    return None

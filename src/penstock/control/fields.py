@@ -1,6 +1,6 @@
 """What the parts of the configuration have in common: their base, and the types of single values.
 
-It does not know which parts there are (`configuration`, `subscribers.settings`).
+It does not know which parts there are (`configuration`, `subscribers.settings`, `lists.settings`).
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, Strict, ValidationInfo
 
-from penstock.control.values import parse_label
+from penstock.control.values import parse_category, parse_label, parse_url
 
 
 def make_absolute(value: Path, information: ValidationInfo) -> Path:
@@ -23,7 +23,9 @@ def check_power_of_two(value: int) -> int:
     return value
 
 
+Category = Annotated[str, PlainValidator(parse_category)]
 Label = Annotated[str, PlainValidator(parse_label)]
+Url = Annotated[str, PlainValidator(parse_url)]
 File = Annotated[Path, AfterValidator(make_absolute)]
 Count = Annotated[int, Strict()]
 Switch = Annotated[bool, Strict()]

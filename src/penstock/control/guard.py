@@ -22,8 +22,8 @@ import numpy as np
 from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration
-from penstock.control.explain import find_entry
 from penstock.control.last_hour import KEPT_LIMIT, LastHour
+from penstock.control.lists.provenance import Asked, find_entry
 from penstock.errors import PenstockError
 from penstock.path import sample as s
 from penstock.path.memory import SAMPLES_OFF, SharedMemory
@@ -79,11 +79,10 @@ class Finding:
     def worst(self, configuration: Configuration, limit: int = WORST_LIMIT) -> Iterator[WorstName]:
         """The names with the most newly refused requests, each with the first line of the lists that covers it."""
         for host, requests, subscribers, category in self.names[:limit]:
-            found = find_entry(configuration, category, host.encode())
+            found = find_entry(configuration, category, Asked(host.encode()))
             entry = "no line of the lists as they are now"
             if found:
-                path, line, name = found
-                entry = f"{path}:{line}" + (f" `{name}`" if name != host else "")
+                entry = str(found) + (f" `{found.name}`" if found.name != host else "")
             yield WorstName(host, requests, subscribers, category, entry)
 
 

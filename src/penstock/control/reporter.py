@@ -1,12 +1,13 @@
 """What a `run` tells of its packets: events as lines, exceptions as they begin and end, and everything that is counted.
 
-Reads rings and counters, which workers and kernel write. Writes one word for both: how many packets met a process that was
-late, as far as it is told. Refuses to know why something happened.
+Reads rings and counters, which workers and kernel write. Writes two words for whoever comes after it: how many packets met
+a process that was late, as far as it is told, and which causes go on. Refuses to know why something happened.
 """
 
 import contextlib
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 import structlog
@@ -63,8 +64,13 @@ class Reporter:
         self.events = EventLog(sink)
         missed = self._count_stale(self._read_ledger().reasons) - self._control.word(tables.CONTROL_STALE_SEEN)
         if missed > 0:
-            for fields in tell_gone(missed):
-                self._tell_exception(fields)
+            self._tell(tell_gone(missed))
+        self.watch.resume(self._control.word(tables.CONTROL_ACTIVE), time.monotonic())
+
+    def end(self) -> None:
+        """Tell of no more causes, and the end of those that go on."""
+        self._tell(self.watch.close())
+        self._control.set_word(tables.CONTROL_ACTIVE, 0)
 
     def write_events(self, snapshot: Snapshot, owners: Owners) -> None:
         """Write down what is in the rings, with the names of the snapshot in force and of its subscribers."""
@@ -84,17 +90,18 @@ class Reporter:
         self._looked_s = now_s
         reasons = self._read_ledger().reasons
         self._control.set_word(tables.CONTROL_STALE_SEEN, self._count_stale(reasons))
-        for fields in self.watch.look(reasons, now_s):
-            self._tell_exception(fields)
+        self._tell(self.watch.look(reasons, now_s))
+        self._control.set_word(tables.CONTROL_ACTIVE, self.watch.active)
 
     def read_metrics(self) -> Readings:
         """Everything that is counted."""
         lost = self.reader.lost() + self.events.lost
         return Readings(self._read_ledger(), read_times(self._times), lost, read_health(self._health), self.watch)
 
-    def _tell_exception(self, fields: dict[str, Any]) -> None:
-        self.events.write({"timestamp": stamp_now(), **fields})
-        log.warning("exception", **{name: value for name, value in fields.items() if name != "event"})
+    def _tell(self, found: Iterable[dict[str, Any]]) -> None:
+        for fields in found:
+            self.events.write({"timestamp": stamp_now(), **fields})
+            log.warning("exception", **{name: value for name, value in fields.items() if name != "event"})
 
     def _read_ledger(self) -> Ledger:
         return read_ledger(read_counters(self._counters), read_counters(self._path_counters))

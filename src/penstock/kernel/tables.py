@@ -71,6 +71,7 @@ CONTROL_SHAPES = 16  # shapes of places in use: how many, and << 8 in which bank
 CONTROL_EXCEPTIONS = 24  # two bits for each cause: kernel.exceptions
 CONTROL_HASH_KEY = 32  # of the flow table; 0: not drawn yet
 CONTROL_STALE_SEEN = 40  # packets that found nobody to read them, as the control process saw it last
+CONTROL_ACTIVE = 48  # a bit for each cause whose end is not told yet: control.exceptions
 CONTROL_SHAPE_LINES = 64  # two banks of SHAPE_LIMIT lines, longest first: one is read, the other may be written
 SHAPE_HIGH, SHAPE_LOW = 0, 8  # the mask of the address
 SHAPE_PORTS = 16  # the mask of the client's port

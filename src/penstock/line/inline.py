@@ -162,6 +162,21 @@ def lower_cable(pair: Pair, pins: Pins) -> bool:
     return True
 
 
+def free_held(pair: Pair, pins: Pins) -> list[str]:
+    """Bring up the side that a run which was killed had taken down for the other's lost carrier, and nothing else: its
+    interface, or none."""
+    found = [side for side in SIDES if is_held(pins, side)]
+    for side in found:
+        set_up(pair.ifindex(side), True)
+        mark_held(pins, side, False)
+    return [pair.name(side) for side in found]
+
+
+def is_held(pins: Pins, side: str) -> bool:
+    """Did a run take this side down, and has nobody brought it up since?"""
+    return (pins.directory / f"held_{side}").exists()
+
+
 def mark_held(pins: Pins, side: str, held: bool) -> None:
     """Leave word for `penstock status` that a side is down because the other has no carrier."""
     if held:

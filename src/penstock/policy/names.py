@@ -1,47 +1,60 @@
 """The names database as compiled code reads it: a host in, the mask of its categories out.
 
-    0                    filter_off       slots_off              sets_off              metadata_off
-    +--------------------+----------------+----------------------+---------------------+--------------+
-    | magic, key, counts | words of 64    | tag 48 | set 16  ... | exact 64 | below 64 | JSON         |
-    +--------------------+----------------+----------------------+---------------------+--------------+
+    0      HEAD_BYTES
+    +------+--------+-----------+--------+-----------+-----------------+------+
+    | head | filter | slots     | filter | slots     | sets            | JSON |
+    |      | of the names       | of the web addresses, see `urls`     |      |
+    +------+--------+-----------+--------+-----------+-----------------+------+
+             64 ...   tag 48 | set 16 ...              four masks of 64
 
 A name is known only by its keyed 64-bit hash, taken from the last byte to the first, so that one pass over a host
-yields the hash of every parent on the way. The top `slot_bits` bits of a hash are its home slot, the low 48 bits its tag.
+yields the hash of every parent on the way. The top `TABLE_BITS` bits of a hash are its home slot, the low 48 bits its tag.
 Names lie in the order of their hashes, each as near behind its home as it can (no wrap: the table has a tail), and a
 look-up ends at the first empty slot. Most names asked for are in no list: the filter (Bloom, two bits a name in one word)
-says so from a sixteenth of the memory, which stays in the processor's cache. A set holds two masks: the categories of
-exactly this name, and those of it and all below.
+says so from a sixteenth of the memory, which stays in the processor's cache.
+
+A set says of one name which categories it puts a host into, and out of which it takes it: the host of exactly this name,
+and the hosts below it. From the last label to the first each name has its say, so the entry nearest to the host decides,
+for each category by itself.
 
 It does not know what a category means, who writes the file (`control.lists`) or which format a list had.
 The key keeps a stranger from choosing two names with one hash; it is no secret that protects anything else.
 """
 
-from penstock.compile.memory import put64, shared, shr, u8, u64
+from penstock.compile.memory import prefetch, put64, shared, shr, u8, u64
 
 MAGIC = 0x01534D414E4E4550  # the bytes "PENNAMS", then 1
-VERSION = 1
+VERSION = 2
 
 # The head: one int64 each.
 NAMES_MAGIC = 0
 NAMES_VERSION = 8
 NAMES_KEY = 16  # two words
-SLOTS_OFF = 32
-SLOT_BITS = 40  # the table has 2**SLOT_BITS homes and PROBE_LIMIT slots behind the last
-SETS_OFF = 48
-SET_COUNT = 56  # set 0 is never used: a slot of 0 is empty
-NAME_COUNT = 64
-BUILT_NS = 72  # since 1970
-METADATA_OFF = 80
-METADATA_BYTES = 88
-FILTER_OFF = 96
-FILE_BYTES = 104
-HEAD_BYTES = 128
+SETS_OFF = 32
+SET_COUNT = 40  # set 0 is never used: a slot of 0 is empty
+BUILT_NS = 48  # since 1970
+METADATA_OFF = 56
+METADATA_BYTES = 64
+FILE_BYTES = 72
+NAMES_TABLE = 80
+URLS_TABLE = 112
+HEAD_BYTES = 192
+
+# One table of the head.
+TABLE_FILTER_OFF = 0
+TABLE_SLOTS_OFF = 8
+TABLE_BITS = 16  # the table has 2**TABLE_BITS homes and PROBE_LIMIT slots behind the last
+TABLE_COUNT = 24
+NAME_COUNT = NAMES_TABLE + TABLE_COUNT
+URL_COUNT = URLS_TABLE + TABLE_COUNT
 
 SLOT_BYTES = 8
 FILTER_SHIFT = 4  # one word of the filter for 16 slots: half a byte per slot, two bits per name
-SET_BYTES = 16
-SET_EXACT = 0
-SET_BELOW = 8
+SET_BYTES = 32
+SET_HERE = 0  # this very name is in these categories,
+SET_NOT_HERE = 8  # and not in these, whatever lies above it
+SET_BELOW = 16  # the same of what lies below it
+SET_NOT_BELOW = 24
 TAG_MASK = (1 << 48) - 1
 SET_LIMIT = 1 << 16
 
@@ -56,16 +69,22 @@ FINISH_FACTOR_2 = -4265267296055464877
 
 
 @shared
-def mix_byte(state, byte):  # type: ignore[no-untyped-def]
-    """The hash state after one more byte, an ASCII capital taken as the small letter.
+def fold_byte(state, byte):  # type: ignore[no-untyped-def]
+    """The hash state after one more byte.
 
     Reads: nothing. Writes: nothing. Returns: 64 bits. Bounds: constant.
     Source: multiply and fold as in FNV-1a, with a secret start and the high half folded into the low one each time.
     """
-    if 65 <= byte <= 90:
-        byte += 32
     state = (state ^ byte) * STEP_FACTOR
     return state ^ shr(state, 32)
+
+
+@shared
+def mix_byte(state, byte):  # type: ignore[no-untyped-def]
+    """The hash state after one more byte of a name, an ASCII capital taken as the small letter."""
+    if 65 <= byte <= 90:
+        byte += 32
+    return fold_byte(state, byte)
 
 
 @shared
@@ -82,19 +101,20 @@ def finish_hash(state, key):  # type: ignore[no-untyped-def]
 
 
 @shared
-def find_set(names, value):  # type: ignore[no-untyped-def]
-    """Find the address of the category set of the name with this hash.
+def find_set(names, table, value):  # type: ignore[no-untyped-def]
+    """Find the address of the category set that belongs to this hash.
 
-    Reads: the head, one word of the filter, at most PROBE_LIMIT slots. Writes: nothing.
-    Returns: an address; 0 when the name is not there.
+    Reads: the head, of the table (NAMES_TABLE or URLS_TABLE) one word of the filter and at most PROBE_LIMIT slots.
+    Writes: nothing.
+    Returns: an address; 0 when the hash is not there.
     Bounds: PROBE_LIMIT turns.
     """
-    bits = u64(names + SLOT_BITS)
+    bits = u64(names + table + TABLE_BITS)
     wanted = (1 << (value & 63)) | (1 << (shr(value, 6) & 63))
-    word = u64(names + u64(names + FILTER_OFF) + shr(value, 64 - bits + FILTER_SHIFT) * 8)
+    word = u64(names + u64(names + table + TABLE_FILTER_OFF) + shr(value, 64 - bits + FILTER_SHIFT) * 8)
     if word & wanted != wanted:
         return 0
-    slot_at = names + u64(names + SLOTS_OFF) + shr(value, 64 - bits) * SLOT_BYTES
+    slot_at = names + u64(names + table + TABLE_SLOTS_OFF) + shr(value, 64 - bits) * SLOT_BYTES
     tag = value & TAG_MASK
     for _ in range(PROBE_LIMIT):
         slot = u64(slot_at)
@@ -107,8 +127,24 @@ def find_set(names, value):  # type: ignore[no-untyped-def]
 
 
 @shared
-def find_categories(names, host, length):  # type: ignore[no-untyped-def]
-    """Find the categories of a host: those of its own name and of every name above it that covers what lies below.
+def prefetch_set(names, table, value):  # type: ignore[no-untyped-def]
+    """Have fetched what `find_set` is going to read: of the millions of lines of a large table none is in the cache."""
+    bits = u64(names + table + TABLE_BITS)
+    prefetch(names + u64(names + table + TABLE_FILTER_OFF) + shr(value, 64 - bits + FILTER_SHIFT) * 8)
+    prefetch(names + u64(names + table + TABLE_SLOTS_OFF) + shr(value, 64 - bits) * SLOT_BYTES)
+
+
+@shared
+def apply_set(mask, found, part):  # type: ignore[no-untyped-def]
+    """The categories of a host after a set's say (SET_HERE or SET_BELOW); of no set (0) those that it had."""
+    if found == 0:
+        return mask
+    return (mask & ~u64(found + (part ^ 8))) | u64(found + part)
+
+
+@shared
+def find_mask(names, host, length, here, below):  # type: ignore[no-untyped-def]
+    """Find what the entries nearest to a host put it into (SET_HERE, SET_BELOW), or take it out of (the other two).
 
     Reads: names (the mapped file), host[0:length) (any case; dots at the end are ignored).
     Writes: nothing.
@@ -128,22 +164,45 @@ def find_categories(names, host, length):  # type: ignore[no-untyped-def]
     key = u64(names + NAMES_KEY + 8)
     mask = 0
     labels = 0
+    near, middle, far = 0, 0, 0  # hashes of names above the host whose look-up waits for memory while hashing goes on
     while at >= first:
         byte = u8(at)
         if byte == 46:
-            found = find_set(names, finish_hash(state, key))
-            if found != 0:
-                mask |= u64(found + SET_BELOW)
+            if labels >= 3:
+                mask = apply_set(mask, find_set(names, NAMES_TABLE, far), below)
+            far, middle, near = middle, near, finish_hash(state, key)
+            prefetch_set(names, NAMES_TABLE, near)
             labels += 1
             if labels == LABEL_LIMIT:
-                return mask
+                break
         state = mix_byte(state, byte)
         at -= 1
-    if first == host:
-        found = find_set(names, finish_hash(state, key))
-        if found != 0:
-            mask |= u64(found + SET_EXACT) | u64(found + SET_BELOW)
+    whole = finish_hash(state, key)
+    prefetch_set(names, NAMES_TABLE, whole)
+    if labels >= 3:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, far), below)
+    if labels >= 2:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, middle), below)
+    if labels >= 1:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, near), below)
+    if first == host and labels < LABEL_LIMIT:
+        mask = apply_set(mask, find_set(names, NAMES_TABLE, whole), here)
     return mask
+
+
+@shared
+def find_categories(names, host, length):  # type: ignore[no-untyped-def]
+    """Find the categories of a host: in each, the nearest entry decides, of its own name or of a name above it.
+
+    Reads, writes, returns, bounds: as `find_mask`.
+    """
+    return find_mask(names, host, length, SET_HERE, SET_BELOW)
+
+
+@shared
+def find_exceptions(names, host, length):  # type: ignore[no-untyped-def]
+    """Find the categories out of which the nearest entry takes a host. As `find_categories`."""
+    return find_mask(names, host, length, SET_NOT_HERE, SET_NOT_BELOW)
 
 
 @shared

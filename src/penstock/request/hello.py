@@ -2,7 +2,8 @@
 
 Knows the fields of the message, and the few extensions that say what is asked for and what may follow. Refuses to know
 records and segments (`tls.py` puts the message together), and what a name means: its bytes are handed on as the client
-sent them, case included, without one trailing dot. An address as a name is a name.
+sent them, case included, without one trailing dot, and without a port, which nginx cuts off before it looks for its
+server. An address as a name is a name.
 
     ┌──────┬──────────┬─────────┬────────┬───────────────┬────────────────┬───────────────┬───────────────────────┐
     │ 01   │ length   │ version │ random │ session id    │ cipher suites  │ compression   │ extensions (optional) │
@@ -66,6 +67,8 @@ DETAILS = {
 HANDSHAKE_HEADER_BYTES = 4
 RANDOM_END = 34  # behind version and random, from the start of the body
 NAME_LIMIT = 255  # the most that OpenSSL takes, and a byte more than DNS can say
+
+DOT, COLON = 0x2E, 0x3A
 
 SERVER_NAME = 0
 ALPN = 16
@@ -155,7 +158,7 @@ def parse_server_name(at, end, state):  # type: ignore[no-untyped-def]
     """Parse server_name: a list of exactly one name, of type host_name.
 
     Reads: [at, end), the extension's content.
-    Writes: HOST_AT, HOST_LENGTH (a trailing dot left out).
+    Writes: HOST_AT, HOST_LENGTH (a port and a trailing dot left out; colons of an IPv6 address have no dot before them).
     Returns: 0, BAD_NAME_LIST or BAD_NAME.
     Bounds: NAME_LIMIT turns.
     Source: RFC 6066 section 3. OpenSSL takes only a list of one; Go takes the first host_name of several types.
@@ -166,16 +169,21 @@ def parse_server_name(at, end, state):  # type: ignore[no-untyped-def]
     name = at + 5
     if size == 0 or size > NAME_LIMIT:
         return BAD_NAME
+    host_bytes, has_dot = size, 0
     for offset in range(size):
         byte = u8(name + offset)
         if byte <= 0x20 or byte == 0x7F:
             return BAD_NAME
-    if u8(end - 1) == 0x2E:
-        size -= 1
-        if size == 0 or u8(end - 2) == 0x2E:
+        if byte == DOT:
+            has_dot = 1
+        if byte == COLON and has_dot and host_bytes == size:
+            host_bytes = offset
+    if u8(name + host_bytes - 1) == DOT:
+        host_bytes -= 1
+        if host_bytes == 0 or u8(name + host_bytes - 1) == DOT:
             return BAD_NAME
     put64(state + HOST_AT, name)
-    put64(state + HOST_LENGTH, size)
+    put64(state + HOST_LENGTH, host_bytes)
     return 0
 
 

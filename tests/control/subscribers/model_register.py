@@ -99,7 +99,8 @@ class ModelRegister:
             (known.bits, known.port_bits, row.person)
             for known, row in self.rows.items()
             if known.scope == place.scope
-            and int.from_bytes(known.address) >> (128 - known.bits) == int.from_bytes(place.address) >> (128 - known.bits)
+            and int.from_bytes(known.address) >> (128 - known.bits)
+            == int.from_bytes(place.address) >> (128 - known.bits)
             and known.port >> (16 - known.port_bits) == place.port >> (16 - known.port_bits)
         ]
         return max(found)[2] if found else None

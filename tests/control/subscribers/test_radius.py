@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyrad.packet import AcctPacket, StatusServer
 
+from penstock.control.subscribers.checks import check_event
 from penstock.control.subscribers.model import Assign, Release, Restart
 from penstock.control.subscribers.radius import ANSWERED, DISCARDED, NOTES, Decoded, Decoder
 from penstock.control.subscribers.radius_clients import SecretError
@@ -87,6 +88,20 @@ def test_an_identity_is_text_or_hexadecimal(value: bytes, read: str | None) -> N
     decoder = build_decoder(identity=["Chargeable-User-Identity"])
     found = say(START, {**HERE, "Chargeable-User-Identity": value}, decoder)
     assert [event.subscriber for event in found.events if isinstance(event, Assign)] == ([read] if read else [])
+
+
+@example(values=[bytes(253), bytes(252) + b"\1"])
+@given(values=st.lists(st.binary(min_size=1, max_size=253), min_size=2, max_size=2, unique=True))
+def test_an_identity_of_bytes_is_a_name_and_his_alone(values: list[bytes]) -> None:
+    decoder = build_decoder(identity=["Class"])
+    names = []
+    for value in (b"\xff" + value[1:] for value in values):
+        raw = build_by_hand([(40, b"\0\0\0\1"), (44, b"1"), (8, b"\x0a\1\2\3"), (25, value)])
+        (event,) = decode(raw, decoder).events
+        assert isinstance(event, Assign)
+        check_event(event)
+        names.append(event.subscriber)
+    assert (names[0] == names[1]) == (values[0][1:] == values[1][1:])
 
 
 def test_an_identity_of_another_type() -> None:
@@ -336,6 +351,11 @@ def test_where_the_box_stands() -> None:
     assert assign(START, HERE, outside).places == (inner,), "who has no block has an address of his own"
 
 
+def test_a_place_that_two_attributes_name_is_one() -> None:
+    same = {"Framed-IPv6-Prefix": "2001:db8::/64", "ERX-IPv6-NdRa-Prefix": "2001:db8::/64"}
+    assert assign(START, same).places == (prefix("2001:db8::/64"),)
+
+
 def test_a_packet_with_too_many_places() -> None:
     prefixes = [f"2001:db8:{number:x}::/64" for number in range(40)]
     found = say(START, {"Framed-IPv6-Prefix": prefixes})
@@ -387,7 +407,8 @@ def test_what_stands_behind_the_length_is_ignored() -> None:
 
 def test_attributes_of_vendors_that_are_laid_out_otherwise_are_ignored() -> None:
     head = [(40, b"\0\0\0\1"), (44, b"1"), (31, b"1"), (8, b"\x0a\1\2\3")]
-    for odd in (b"", b"\x00\x00", (6527).to_bytes(4, "big") + b"\x79", (6527).to_bytes(4, "big") + b"\x79\xffabc"):
+    nokia = (6527).to_bytes(4, "big")
+    for odd in (b"", b"\x00\x00", *(nokia + rest for rest in (b"\x79", b"\x79\xffabc", b"\x79\x00ab", b"\x79\x01ab"))):
         assert decode(build_by_hand([*head, (26, odd)])).outcome == "start"
     found = decode(build_by_hand([*head, vendor(10415, 1, b"214070000000001")]), build_decoder(identity=["3GPP-IMSI"]))
     assert isinstance(found.events[0], Assign)
@@ -456,16 +477,20 @@ def test_no_bytes_raise(raw: bytes) -> None:
     assert decode(raw).outcome in KNOWN
 
 
-KINDS = st.sampled_from([1, 4, 8, 11, 26, 31, 32, 33, 40, 41, 44, 55, 80, 87, 95, 97, 123, 168, 241, 245])
+KINDS = st.sampled_from([1, 4, 8, 11, 31, 32, 33, 40, 41, 44, 55, 80, 87, 95, 97, 123, 168, 241, 245])
 VENDORS = st.builds(
-    lambda number, rest: number.to_bytes(4, "big") + rest, st.sampled_from([6527, 2011, 10415]), st.binary(max_size=40)
+    lambda number, kind, length, rest: (26, number.to_bytes(4, "big") + bytes((kind, length)) + rest),
+    st.sampled_from([6527, 2011, 10415]),
+    st.sampled_from([1, 11, 99, 121, 161, 162, 163]),
+    st.integers(0, 20),
+    st.binary(max_size=20),
 )
 STATUS = st.integers(1, 9).map(lambda number: number.to_bytes(4, "big"))
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    attributes=st.lists(st.tuples(KINDS, st.one_of(st.binary(max_size=24), VENDORS, STATUS)), max_size=12),
+    attributes=st.lists(st.one_of(st.tuples(KINDS, st.one_of(st.binary(max_size=24), STATUS)), VENDORS), max_size=12),
     status=STATUS,
     range_text=st.text("0123456789.-, r", max_size=40),
 )
@@ -495,15 +520,17 @@ def test_attributes_that_no_dictionary_has(tmp_path: Path) -> None:
         build_decoder(identity=["Calling-Station"])
     own = tmp_path / "dictionary.ours"
     own.write_text(
-        "VENDOR Ours 99999\nBEGIN-VENDOR Ours\nATTRIBUTE Our-Line 3 string\nATTRIBUTE Our-Set 4 tlv\nEND-VENDOR Ours\n"
+        "VENDOR Ours 99999\nBEGIN-VENDOR Ours\nATTRIBUTE Our-Line 3 string\nATTRIBUTE Our-Set 4 tlv\n"
+        "ATTRIBUTE Our-Secret 5 string encrypt=2\nATTRIBUTE Our-Tagged 6 string has_tag\nEND-VENDOR Ours\n"
     )
     decoder = build_decoder(identity=["Our-Line"], dictionaries=[str(own)])
     raw = build_by_hand([(40, b"\0\0\0\1"), (44, b"1"), (8, b"\x0a\1\2\3"), vendor(99999, 3, b"line 7")])
     (event,) = decode(raw, decoder).events
     assert isinstance(event, Assign)
     assert event.subscriber == "line 7"
-    with pytest.raises(DictionaryError, match=r"of a type that is read, not `Our-Set` \(tlv\)"):
-        build_decoder(identity=["Our-Set"], dictionaries=[str(own)])
+    for name, kind in (("Our-Set", "tlv"), ("Our-Secret", "string"), ("Our-Tagged", "string")):
+        with pytest.raises(DictionaryError, match=rf"of a type that is read, not `{name}` \({kind}\)"):
+            build_decoder(identity=[name], dictionaries=[str(own)])
 
 
 @pytest.mark.parametrize(

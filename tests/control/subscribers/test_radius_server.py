@@ -223,6 +223,15 @@ def test_a_repeated_request_is_applied_once_and_gets_the_same_reply(ground: Grou
         assert len(ground.serve_until("start", 2)) == 1
 
 
+def test_what_says_nothing_is_answered_at_once(ground: Ground) -> None:
+    with talk(ground) as client:
+        client.send(build_request({"Acct-Status-Type": 1}))
+        select.select(ground.server.fds, [], [], WAIT_S)
+        assert ground.server.read(10) == []
+        assert client.recv(4096)[0] == 5
+    assert ground.count() == {"no_place": 1}
+
+
 def test_a_repetition_waits_for_the_commit(ground: Ground) -> None:
     request = build_request({"Acct-Status-Type": 1, "Framed-IP-Address": "10.1.2.3"})
     with talk(ground) as client:

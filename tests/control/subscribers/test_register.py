@@ -8,21 +8,30 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.control.subscribers.model_register import DAY_S, ModelRegister
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers import sweep
-from penstock.control.subscribers.known import KnownSubscribers
+from penstock.control.subscribers.known import Known, KnownSubscribers
 from penstock.control.subscribers.model import Assign, Change, Event, Place, Release, Restart
-from penstock.control.subscribers.place_key import make_place, unpack_places
+from penstock.control.subscribers.place_key import make_place
 from penstock.control.subscribers.register import Register
 from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
 from penstock.control.subscribers.updates import Line, Updates
 from penstock.control.values import parse_prefix
+from tests.control.subscribers.model_register import DAY_S, ModelRegister
 
 FORGET_DAYS = 2
-PREFIXES = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.4", "10.1.2.0/30", "fd00::/8", "fd00:1::/48", "fd00:1:0:100::/56"]
+PREFIXES = [
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.3",
+    "10.1.2.4",
+    "10.1.2.0/30",
+    "fd00::/8",
+    "fd00:1::/48",
+    "fd00:1:0:100::/56",
+]
 PREFIXES += ["fd00:1:0:100::/64", "fd00:1:0:100::1"]
 SINGLE = make_place(parse_prefix("203.0.113.1"))
 PLACES = [make_place(parse_prefix(prefix), scope) for prefix in PREFIXES for scope in (0, 1)]
@@ -167,7 +176,7 @@ class RegisterMachine(RuleBasedStateMachine):
             turns += 1
             assert turns < 100
 
-    @rule(data=st.data(), count=st.integers(1, 6))
+    @rule(data=st.data(), count=st.integers(1, 9))
     def apply(self, data: st.DataObject, count: int) -> None:
         batch = [data.draw(events(self.now_s)) for _ in range(count)]
         with pytest.MonkeyPatch.context() as patch:
@@ -232,32 +241,33 @@ class RegisterMachine(RuleBasedStateMachine):
         assert self.register.place_count == len(places)
         assert self.register.subscriber_count == len(lines)
 
-    @rule(place=st.sampled_from(PLACES), port=st.integers(0, 65_535))
-    def look_up(self, place: Place, port: int) -> None:
+    @rule(data=st.data())
+    def ask(self, data: st.DataObject) -> None:
+        """What people ask for, through a connection that is open all the time."""
+        place, port = data.draw(st.sampled_from(PLACES)), data.draw(st.integers(0, 65_535))
         found = self.reader.find_by_address(place.address, port, place.scope)
-        wanted = self.model.find(Place(place.scope, place.address, 128, port, 16))
-        assert (found and found.id) == wanted
+        assert (found and found.id) == self.model.find(Place(place.scope, place.address, 128, port, 16))
+        prefix, after = data.draw(st.sampled_from(["", "b", "d", "00"])), data.draw(st.sampled_from(["", "ben", "d"]))
+        limit = data.draw(st.integers(0, 4))
+        names = [known.id for known in self.reader.list_subscribers(prefix, after, limit)]
+        assert names == sorted(name for name in self.model.people if name.startswith(prefix) and name > after)[:limit]
+        for name in PEOPLE:
+            known = self.reader.find_subscriber(name)
+            assert (known is None) == (name not in self.model.people)
+            if known:
+                self.compare_known(known)
 
-    @rule(name=people)
-    def show(self, name: str) -> None:
-        known = self.reader.find_subscriber(name)
-        assert (known is None) == (name not in self.model.people)
-        if known:
-            assert known.line == self.model.line(name)
-            assert known.is_configured == (self.model.people[name].configured is not None)
-            mine = {place: row for place, row in self.model.rows.items() if row.person == name}
-            assert {one.place: one.at_s for one in known.places} == {place: row.at for place, row in mine.items()}
-            for one in known.places:
-                row = mine[one.place]
-                assert one.source == (row.session[0] if row.session else "configuration")
-                if row.session:
-                    talk = self.model.talks[row.session]
-                    assert (one.nas, one.expires_s) == (talk.nas[1], talk.expires_s)
-
-    @rule(prefix=st.sampled_from(["", "b", "d", "00"]), after=st.sampled_from(["", "ben", "d"]), limit=st.integers(0, 4))
-    def read_list(self, prefix: str, after: str, limit: int) -> None:
-        found = [known.id for known in self.reader.list_subscribers(prefix, after, limit)]
-        assert found == sorted(name for name in self.model.people if name.startswith(prefix) and name > after)[:limit]
+    def compare_known(self, known: Known) -> None:
+        assert known.line == self.model.line(known.id)
+        assert known.is_configured == (self.model.people[known.id].configured is not None)
+        mine = {place: row for place, row in self.model.rows.items() if row.person == known.id}
+        assert {one.place: one.at_s for one in known.places} == {place: row.at for place, row in mine.items()}
+        for one in known.places:
+            row = mine[one.place]
+            assert one.source == (row.session[0] if row.session else "configuration")
+            if row.session:
+                talk = self.model.talks[row.session]
+                assert (one.nas, one.expires_s) == (talk.nas[1], talk.expires_s)
 
 
 RegisterMachine.TestCase.settings = settings(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.evasion.recipe import COVER, Datagram, Piece, Quic, Strategy, Wait
 from tests.live.quic import V2, Flight
-from tests.quic import CLOSE, crypto, initial, varint
+from tests.quic import ACK_FRAME, CLOSE, crypto, initial, varint
 
 READINGS = "one QUIC library takes it, another refuses it"
 TWO = "two hellos are shown, or two versions of one: a server may take either"
@@ -75,6 +75,12 @@ def made(flight: Flight, frames: bytes, **how: Any) -> bytes:
 def stretched(flight: Flight) -> bytes:
     """The CRYPTO frame with every number eight bytes long."""
     return b"\6" + varint(0, 8) + varint(len(flight.hello), 8) + flight.hello
+
+
+def thirds(flight: Flight, *order: int) -> bytes:
+    """A datagram of three Initials, each with a third of the hello."""
+    size = -(-len(flight.hello) // 3)
+    return b"".join(flight.seal(flight.piece(n * size, (n + 1) * size), FIRST + n, 420) for n in order)
 
 
 LARGE = 2500
@@ -194,6 +200,42 @@ FOUND: tuple[tuple[str, str, str, Quic, str], ...] = (
      "unfinished connections of one pair of addresses are counted, and more are refused"),
     ("high-number", "SymTCP, numbers", "packet numbers from 30,000", Quic(lambda f: pack(f, f.piece(0), first=30_000)),
      ""),
+    ("number-again", "RFC 9000 12.3", "two halves of the hello under the same packet number",
+     Quic(lambda f: [f.seal(f.piece(0, _mid(f)), FIRST), f.seal(f.piece(_mid(f)), FIRST)]), TWO),
+    ("numbers-down", "RFC 9000 12.3", "packet numbers that go down",
+     Quic(lambda f: [f.seal(f.piece(0, _mid(f)), FIRST + 1), f.seal(f.piece(_mid(f)), FIRST)]), ""),
+    ("bytes", "Chromium's chaos protection", "a frame for each byte, in no order", Quic(lambda f: shuffled(f, 1, 3)), ""),
+    ("thrice", "Geneva, duplicate", "each frame three times",
+     Quic(lambda f: pack(f, (f.piece(0, _mid(f)) * 3), f.piece(_mid(f)) * 3)), ""),
+    ("padding-first", "Chromium's chaos protection", "700 bytes of PADDING before the hello",
+     Quic(lambda f: pack(f, PADDING * 700 + f.piece(0))), ""),
+    ("pings-first", "SymTCP, memory", "600 PINGs before the hello", Quic(lambda f: pack(f, PING * 600 + f.piece(0))), ""),
+    ("three-in-one", "RFC 9000 12.2", "a third of the hello in each of three Initials in one datagram",
+     Quic(lambda f: [thirds(f, 0, 1, 2)]),
+     ""),
+    ("three-in-one-turned", "RFC 9000 12.2", "the same, the last first",
+     Quic(lambda f: [thirds(f, 2, 1, 0)]),
+     ""),
+    ("handshake-between", "RFC 9000 12.2", "a Handshake packet of junk between two Initials in one datagram",
+     Quic(lambda f: [f.seal(f.piece(0, _mid(f)), FIRST, 500) + long_head(f, 2) + f.seal(f.piece(_mid(f)), FIRST + 1, 700)]),
+     ""),
+    ("zero-rtt-alone", "RFC 9000 17.2.3", "a datagram of 0-RTT junk before the hello",
+     Quic(lambda f: [long_head(f, 1, 1100), *f.datagrams]), ""),
+    ("acknowledges", "RFC 9000 19.3", "an ACK of a packet that nobody sent before the hello",
+     Quic(lambda f: pack(f, ACK_FRAME + f.piece(0))), READINGS),
+    ("stream-frame", "RFC 9000 12.4", "a STREAM frame behind the hello, which no Initial may have",
+     Quic(lambda f: pack(f, f.piece(0) + b"\x0a\0\4abcd")), READINGS),
+    ("token-changes", "RFC 9000 17.2.2", "another token with the second half",
+     Quic(lambda f: [made(f, f.piece(0, _mid(f)), number=FIRST, token=b"a" * 9),
+     made(f, f.piece(_mid(f)), number=FIRST + 1, token=b"b" * 30)]), ""),
+    ("source-changes", "RFC 9000 7.2", "another source connection ID with the second half",
+     Quic(lambda f: [f.seal(f.piece(0, _mid(f)), FIRST),
+     initial(f.server_id, f.piece(_mid(f)), scid=b"elsewhere", number=FIRST + 1)]), READINGS),
+    ("version-changes", "RFC 9368", "the second half in version 2, under its keys",
+     Quic(lambda f: [f.seal(f.piece(0, _mid(f)), FIRST), made(f, f.piece(_mid(f)), number=FIRST + 1, version=V2)]),
+     READINGS),
+    ("version-changes-twin", "RFC 9368", "an allowed hello in version 2 with the same IDs before the real one",
+     Quic(lambda f: [made(f, f.piece(0, hello=_cover(f)), number=FIRST, version=V2), f.seal(f.piece(0), FIRST + 1)]), TWO),
     ("fragments", "zapret ipfrag2 on QUIC", "in IP fragments", Quic(carried(pieces=(Piece(0, 600), Piece(600)))), ""),
     ("fragments-turned", "zapret ipfrag2 on QUIC", "the same, the last first",
      Quic(carried(pieces=(Piece(600), Piece(0, 600)))), ""),

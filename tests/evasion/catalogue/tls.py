@@ -6,7 +6,7 @@ server answers it, and its name is what the server's application was told.
 
 from collections.abc import Callable
 
-from tests.evasion.recipe import COVER, AwaitAck, Segment, Step, Strategy, Stream, Tcp, Wait
+from tests.evasion.recipe import COVER, Segment, Step, Strategy, Stream, Tcp, Wait
 from tests.hellos import (
     CHANGE_CIPHER_SPEC,
     alpn,
@@ -203,36 +203,23 @@ HELLOS: tuple[tuple[str, str, str, Stream, str], ...] = (
     ("ticket-name", "SymTCP, confusion", "an allowed server_name inside another extension",
      stream(lambda name: hello(extension(0x4142, server_name(C)), server_name(name), supported_versions(0x0304),
      groups_and_signatures(), key_share())), ""),
+    ("port", "RFC 6066 3; nginx cuts it off", "a port behind the name",
+     stream(lambda name: _hello(name + b":443")), ""),
+    ("dot-and-port", "zapret hostdot", "a dot and a port", stream(lambda name: _hello(name + b".:443")), ""),
+    ("space", "parser confusion", "a space behind the name", stream(lambda name: _hello(name + b" ")), READINGS),
+    ("early-data", "RFC 8446 4.2.10", "early data offered, and none there",
+     stream(lambda name: _hello(name, extension(42))), ""),
+    ("padding", "RFC 7685", "300 bytes of padding behind the name",
+     stream(lambda name: _hello(name, extension(21, bytes(300)))), ""),
+    ("grease-many", "RFC 8701", "sixty reserved extensions before the name",
+     stream(lambda name: hello(*(extension(0x4000 + n, b"x" * 9) for n in range(60)), server_name(name),
+     supported_versions(0x0304), groups_and_signatures(), key_share())), ""),
     ("below", "list evasion", "a name below the blocked one", stream(lambda name: _hello(b"www.a." + name)), ""),
     ("no-block", "RFC 5246", "bytes behind the extensions", stream(lambda name: message(_hello(name)[4:] + b"\0")),
      READINGS),
     ("compression", "Geneva, tamper hello", "a compression that nobody speaks beside none",
      stream(lambda name: hello(server_name(name), supported_versions(0x0304), groups_and_signatures(), key_share(),
      compression=b"\1\0")), READINGS),
-)  # fmt: skip
-
-
-def _retry(name: bytes, has_share: bool = False) -> bytes:
-    """A hello whose share the server does not take, or the one that answers its wish for another."""
-    groups = extension(10, vector16(b"\0\x1d")) + extension(13, vector16(b"\4\3\x08\4\4\1"))
-    share = key_share() if has_share else extension(51, vector16(b""))
-    return hello(server_name(name), supported_versions(0x0304), groups, share)
-
-
-FIRST_BYTES = len(record(_retry(C)))
-RETRY: tuple[tuple[str, str, str, Stream, tuple[Step, ...], str], ...] = (
-    ("second-name", "HelloRetryRequest; nginx completes the second name",
-     "an allowed hello without a share that the server takes, then one with the real name",
-     lambda host: record(_retry(C)) + record(_retry(host.encode(), True)),
-     (Segment(0, FIRST_BYTES), AwaitAck(FIRST_BYTES), Wait(0.2), Segment(FIRST_BYTES)), READINGS),
-    ("second-name-at-once", "HelloRetryRequest", "the same, both at once",
-     lambda host: record(_retry(C)) + record(_retry(host.encode(), True)), (Segment(),), READINGS),
-    ("second-name-cut", "HelloRetryRequest", "the same, the second hello in two records",
-     lambda host: record(_retry(C)) + records(_retry(host.encode(), True), [90]),
-     (Segment(0, "host-9"), Wait(0.2), Segment("host-9")), READINGS),
-    ("same-name", "HelloRetryRequest", "both hellos with the real name",
-     lambda host: record(_retry(host.encode())) + record(_retry(host.encode(), True)),
-     (Segment(0, FIRST_BYTES), Wait(0.2), Segment(FIRST_BYTES)), ""),
 )  # fmt: skip
 
 
@@ -246,9 +233,5 @@ STRATEGIES = [
     *(
         Strategy(f"tls-hello.{name}", "tls-hello", source, what, Tcp(CUT, made), over=("tls",), ambiguous=doubt)
         for name, source, what, made, doubt in HELLOS
-    ),
-    *(
-        Strategy(f"tls-retry.{name}", "tls-retry", source, what, Tcp(steps, made), over=("tls",), ambiguous=doubt)
-        for name, source, what, made, steps, doubt in RETRY
     ),
 ]

@@ -1,27 +1,37 @@
 """Building the names database from the lists of a configuration: `penstock lists build`.
 
-A line that cannot be read is reported and skipped. A list that cannot be read, or in which no line can be, stops the build,
-and the old database stays: a server's error page in the place of a list must not switch a service off.
+A line that cannot be read, or not be honoured as it is meant, is reported and skipped. A list that cannot be read, or in
+which no line can be, stops the build, and the old database stays: a server's error page in the place of a list must not
+switch a service off.
 """
 
-import gzip
-import hashlib
 import os
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
-from penstock.control.configuration import Configuration, ListSource
-from penstock.control.lists.formats import LINE_LIMIT, BadLine, parse_lines
-from penstock.control.lists.names_file import Hashes, NamesError, hash_names, write_names
+from penstock.control.configuration import Configuration
+from penstock.control.lists.entries import Entry, Line, NotTaken
+from penstock.control.lists.names_file import (
+    MARK,
+    NOTHING,
+    Hashes,
+    NamesError,
+    Said,
+    hash_names,
+    number_kind,
+    write_names,
+)
+from penstock.control.lists.read import Chunk, Reading
+from penstock.control.lists.settings import ListSource
+from penstock.control.lists.web_address import hash_urls
 
-BLOCK_BYTES = 1 << 20  # read, parsed and hashed at one time
 PROBLEM_LIMIT = 100  # skipped lines that a report keeps; the others are counted
+STAYS = "the old names database stays"
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done (a list's path, or "writing"), and how many of how many bytes of all lists have been read."""
@@ -33,9 +43,10 @@ class SkippedLine(NamedTuple):
     path: Path
     line: int
     reason: str
+    member: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}"
+        return f"{self.path}{f'({self.member})' if self.member else ''}:{self.line}: {self.reason}"
 
 
 @dataclass
@@ -44,10 +55,16 @@ class SourceReport:
 
     path: Path
     category: str
-    match: str
-    entries: int = 0
-    skipped: int = 0
+    format: str
+    match: str | None = None
+    member: str | None = None
+    allow: bool = False
+    entries: int = 0  # of them all,
+    exceptions: int = 0  # those that take a name out of the category,
+    urls: int = 0  # and those of web addresses
+    skipped: int = 0  # lines that cannot be read
     first_reason: str = ""
+    not_taken: dict[str, int] = field(default_factory=dict)  # lines that cannot be honoured, by the reason
     sha256: str = ""
     modified_ns: int = 0
 
@@ -61,21 +78,67 @@ class Report:
     skipped_lines: list[SkippedLine] = field(default_factory=list)
     skipped: int = 0
     names: int = 0
+    urls: int = 0
     size_bytes: int = 0
     elapsed_s: float = 0.0
 
     @property
     def entries(self) -> int:
-        """Names taken from all lists, repeated ones counted each time."""
+        """Entries taken from all lists, repeated ones counted each time."""
         return sum(source.entries for source in self.sources)
 
-    def skip(self, source: SourceReport, line: int, reason: str) -> None:
-        """Count a line from which no name was taken; the first PROBLEM_LIMIT are kept."""
+    @property
+    def not_taken(self) -> int:
+        """Lines that could be read, and not be honoured."""
+        return sum(sum(source.not_taken.values()) for source in self.sources)
+
+    def skip(self, source: SourceReport, member: str, line: int, reason: Exception) -> None:
+        """Count a line from which no name was taken. Of those that cannot be read the first PROBLEM_LIMIT are kept, of
+        those that cannot be honoured the first of each reason."""
         source.first_reason = source.first_reason or f"line {line}: {reason}"
-        source.skipped += 1
-        self.skipped += 1
-        if len(self.skipped_lines) < PROBLEM_LIMIT:
-            self.skipped_lines.append(SkippedLine(source.path, line, reason))
+        if isinstance(reason, NotTaken):
+            is_kept = str(reason) not in source.not_taken
+            source.not_taken[str(reason)] = source.not_taken.get(str(reason), 0) + 1
+        else:
+            source.skipped += 1
+            self.skipped += 1
+            is_kept = True
+        if is_kept and len(self.skipped_lines) < PROBLEM_LIMIT:
+            self.skipped_lines.append(SkippedLine(source.path, line, str(reason), member))
+
+
+class Collector:
+    """All that the lists say, as hashes and kinds."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._names: list[tuple[Hashes, int]] = []
+        self._urls: list[tuple[Hashes, int]] = []
+
+    def take_bulk(self, chunk: Chunk, bit: int, is_allowed: bool) -> None:
+        """Names that are hashed already."""
+        if len(chunk.bulk.hashes):
+            self._names.append((chunk.bulk.hashes.copy(), number_kind(bit, chunk.reach, is_allowed)))
+
+    def take_entries(self, entries: Sequence[Entry], bit: int) -> None:
+        """Entries, each kind of them by itself."""
+        sorts: dict[tuple[int, bool], list[Entry]] = {}
+        for entry in entries:
+            sorts.setdefault((number_kind(bit, entry.reach, entry.is_allowed), bool(entry.path)), []).append(entry)
+        for (kind, is_url), members in sorts.items():
+            text = b"".join(b"%s\n" % entry.name for entry in members)
+            hosts = hash_names(text, len(members), self._key)
+            if not is_url:
+                self._names.append((hosts, kind))
+                continue
+            text = b"".join(b"%s%s\n" % (entry.name, entry.path) for entry in members)
+            self._urls += (hash_urls(text, len(members), self._key), kind), (np.unique(hosts), MARK)
+
+    def join(self) -> tuple[Said, Said]:
+        """What is said of names, and of web addresses. Nothing of it is left here."""
+        names, urls = _join_parts(self._names), _join_parts(self._urls)
+        self._names, self._urls = [], []
+        return names, urls
 
 
 def build_names(configuration: Configuration, progress: Progress = lambda *_: None) -> Report:
@@ -84,14 +147,12 @@ def build_names(configuration: Configuration, progress: Progress = lambda *_: No
     report = Report(configuration.database)
     categories = configuration.category_names
     key = os.urandom(16)
+    collector = Collector(key)
     total_bytes = sum(_size_bytes(source.path) for source in configuration.lists)
     done_bytes = 0
-    parts: list[tuple[Hashes, int, bool]] = []
     for source in configuration.lists:
-        before = done_bytes
-        bit, exact = categories.index(source.category), source.match == "exact"
-        for hashes, read_bytes in _hash_list(source, key, report):
-            parts.append((hashes, bit, exact))
+        before, bit = done_bytes, categories.index(source.category)
+        for read_bytes in _read_source(source, bit, key, collector, report):
             done_bytes = before + read_bytes
             progress(str(source.path), done_bytes, total_bytes)
     progress("writing", done_bytes, total_bytes)
@@ -100,93 +161,57 @@ def build_names(configuration: Configuration, progress: Progress = lambda *_: No
         "sources": [{**asdict(source), "path": str(source.path)} for source in report.sources],
     }
     try:
-        joined = _join_parts(parts)
-        report.names, report.size_bytes = write_names(report.database, key, time.time_ns(), metadata, *joined)
+        written = write_names(report.database, key, time.time_ns(), metadata, *collector.join())
     except OSError as error:
-        raise NamesError(f"{report.database}: {error.strerror}: the old names database stays") from None
+        raise NamesError(f"{report.database}: {error.strerror}: {STAYS}") from None
+    report.names, report.urls, report.size_bytes = written
     report.elapsed_s = time.monotonic() - started_s
     return report
 
 
-class Block(NamedTuple):
-    """Some lines of a list, and how far the file has been read."""
-
-    first_line: int
-    lines: list[bytes]
-    read_bytes: int
-    sha256: str
-
-
-def read_blocks(path: Path) -> Iterator[Block]:
-    """The lines of a list, block by block.
-
-    A file that starts as gzip is unpacked. A longer line than LINE_LIMIT is cut behind it. Raises OSError, EOFError or
-    zlib.error for a file that cannot be read or is damaged.
-    """
-    with path.open("rb") as file:
-        source = _Digested(file)
-        stream: Any = source
-        if file.peek(2)[:2] == b"\x1f\x8b":
-            stream = gzip.GzipFile(fileobj=cast(Any, source), mode="rb")
-        rest, line = b"", 1
-        while block := stream.read(BLOCK_BYTES):
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()[: LINE_LIMIT + 2]
-            yield Block(line, lines, source.read_bytes, source.sha256.hexdigest())
-            line += len(lines)
-        yield Block(line, [rest] if rest else [], source.read_bytes, source.sha256.hexdigest())
-
-
-class _Digested:
-    """A file that remembers the digest of what was read from it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.sha256, self.read_bytes = file, hashlib.sha256(), 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        self.sha256.update(block)
-        self.read_bytes += len(block)
-        return block
-
-
-def _hash_list(source: ListSource, key: bytes, report: Report) -> Iterator[tuple[Hashes, int]]:
-    found = SourceReport(source.path, source.category, source.match)
+def _read_source(source: ListSource, bit: int, key: bytes, collector: Collector, report: Report) -> Iterator[int]:
+    """Take what a list says. Yields how many of its bytes have been read."""
+    reading = Reading(source, key)
+    found = SourceReport(source.path, source.category, source.format, source.match, source.member, source.allow)
     report.sources.append(found)
     try:
+        for chunk in reading:
+            collector.take_bulk(chunk, bit, source.allow)
+            entries = list(_read_lines(chunk.lines, chunk.member, found, report))
+            collector.take_entries(entries, bit)
+            found.entries += len(chunk.bulk.hashes) + len(entries)
+            found.exceptions += sum(entry.is_allowed for entry in entries) + source.allow * len(chunk.bulk.hashes)
+            found.urls += sum(bool(entry.path) for entry in entries)
+            yield reading.digest.read_bytes
         found.modified_ns = source.path.stat().st_mtime_ns
-        for block in read_blocks(source.path):
-            names: list[bytes] = []
-            for number, parsed in enumerate(parse_lines(block.lines, source.format), block.first_line):
-                if isinstance(parsed, BadLine):
-                    report.skip(found, number, str(parsed))
-                else:
-                    names += parsed
-            found.entries += len(names)
-            found.sha256 = block.sha256
-            yield hash_names(b"".join(name + b"\n" for name in names), len(names), key), block.read_bytes
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise NamesError(f"{source.path}: {reason}: the old names database stays") from None
-    if found.skipped and not found.entries:
-        raise NamesError(f"{source.path}: no line has a name ({found.first_reason}): the old names database stays")
+    except OSError as error:
+        raise NamesError(f"{source.path}: {error.strerror}: {STAYS}") from None
+    except NamesError as error:
+        raise NamesError(f"{error}: {STAYS}") from None
+    found.format, found.sha256 = reading.format, reading.digest.sha256
+    if found.first_reason and not found.entries:
+        raise NamesError(f"{source.path}: no line has a name ({found.first_reason}): {STAYS}")
 
 
-def _join_parts(parts: list[tuple[Hashes, int, bool]]) -> tuple[Hashes, Hashes, Hashes]:
-    """Hashes, exact masks and subtree masks of all lists, one after the other."""
-    count = sum(len(hashes) for hashes, _, _ in parts)
-    joined, exact, below = (np.zeros(count, np.uint64) for _ in range(3))
-    at = 0
-    for hashes, bit, is_exact in parts:
-        here = slice(at, at + len(hashes))
-        joined[here] = hashes
-        (exact if is_exact else below)[here] = np.uint64(1) << np.uint64(bit)
-        at = here.stop
-    return joined, exact, below
+def _read_lines(lines: Sequence[Line], member: str, found: SourceReport, report: Report) -> Iterator[Entry]:
+    for number, _, said in lines:
+        if isinstance(said, Exception):
+            report.skip(found, member, number, said)
+        else:
+            yield from said
+
+
+def _join_parts(parts: list[tuple[Hashes, int]]) -> Said:
+    if not parts:
+        return NOTHING
+    kinds = np.repeat(np.array([kind for _, kind in parts], np.uint16), [len(hashes) for hashes, _ in parts])
+    return Said(np.concatenate([hashes for hashes, _ in parts]), kinds)
 
 
 def _size_bytes(path: Path) -> int:
     try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         return path.stat().st_size
     except OSError:
         return 0  # reading it says what is wrong

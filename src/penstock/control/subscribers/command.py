@@ -1,4 +1,4 @@
-"""`penstock subscribers`: what the register knows, and what is to hold. Looking needs no process; `set` asks the register.
+"""`penstock subscribers`: what the register knows, and what is to hold. To look needs no process; `set` asks the register.
 
 It knows where the store and the door are, and how things are worded. Which word wins, the register knows.
 """

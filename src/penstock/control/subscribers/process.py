@@ -63,13 +63,14 @@ class RegisterProcess:
         size = Size(**standing["size"])
         self.pins.choose(size)
         size.declare()
-        for table in (tables.control, tables.addresses, tables.subscribers):
+        for table in (tables.control, tables.addresses, tables.subscribers, tables.flows):
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise RegisterProcessError(f"the table {table.name} is not pinned at {self.pins.tables}")
             table.fd = fd
         maps = (bpf.map_memory(table) for table in (tables.addresses, tables.subscribers))
         self.directory = Directory(Control().memory, *maps)
+        self.flows = bpf.map_memory(tables.flows)
         self.orders = orders
         self.tally = Tally()
         self.configuration = Configuration()
@@ -84,7 +85,8 @@ class RegisterProcess:
 
     def _turn(self) -> bool:
         sources = self.writing.sources if self.writing else None
-        wait_s = max(self._due_s - time.monotonic(), 0) if sources else None
+        due_s = min(self._due_s, self.writing.open_flows.due_s) if self.writing else 0.0
+        wait_s = max(due_s - time.monotonic(), 0) if sources else None
         ready, _, _ = select.select([self.orders, *(sources.waiting() if sources else [])], [], [], wait_s)
         if self.orders in ready and not self._obey():
             return False
@@ -112,7 +114,7 @@ class RegisterProcess:
         elif order == "begin":
             if self.writing is None:
                 door = find_register_door(self.pins)
-                self.writing = Writing(self.directory, door, self.configuration, self.tally)
+                self.writing = Writing(self.directory, self.flows, door, self.configuration, self.tally)
             self._say("writing")
         elif order == "leave":
             self.leave()

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib import resources
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -21,6 +22,8 @@ from penstock.errors import PenstockError
 OURS = ("dictionary.rfc", "dictionary.vendors")
 NUMBERS = ("integer", "date", "short", "byte", "integer64")
 TYPES = frozenset(("string", "octets", "ipaddr", "ipv6addr", "ipv6prefix", "ether", *NUMBERS))
+
+BINARY_LIMIT_BYTES = 125  # whose hexadecimal form is as long as the longest value of an attribute, 253 bytes
 
 Key = int | tuple[int, int]
 """A type, or a vendor and a type of its own."""
@@ -77,12 +80,19 @@ class Attributes:
 
 
 def read_text(value: bytes) -> str:
-    """Text without the white space and zeros around it; what is not printable UTF-8 as 0x and its hexadecimal form."""
+    """Text without the white space and zeros around it; what is not printable UTF-8 as 0x and its hexadecimal form.
+
+    Of bytes whose form would be longer than any text, a digest stands for what does not fit.
+    """
     try:
         text = value.decode().strip(" \t\r\n\x00")
+        if text.isprintable():
+            return text
     except UnicodeDecodeError:
-        return "0x" + value.hex()
-    return text if text.isprintable() else "0x" + value.hex()
+        pass
+    if len(value) > BINARY_LIMIT_BYTES:
+        return f"0x{value[:16].hex()}~{blake2b(value, digest_size=16).hexdigest()}"
+    return "0x" + value.hex()
 
 
 def load_attributes(own: Iterable[Path] = ()) -> Attributes:

@@ -45,6 +45,8 @@ def _build_series(told: dict[str, Any]) -> Iterator[Any]:
     for kind, count in sorted(told["changes"].items()):
         changes.add_metric([kind], count)
     yield changes
+    flows = "Open flows that a change refused, opened or freed."
+    yield CounterMetricFamily("penstock_open_flows_changed", flows, value=told["flows_changed"])
     failed = "Batches that could not be written down."
     yield CounterMetricFamily("penstock_register_batches_failed", failed, value=told["failed"])
     family = HistogramMetricFamily("penstock_register_batch_seconds", "From a batch to the kernel's tables.")

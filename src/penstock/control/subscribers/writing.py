@@ -14,6 +14,7 @@ from typing import Any
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers.known import KnownSubscribers
+from penstock.control.subscribers.open_flows import OpenFlows
 from penstock.control.subscribers.outlet import Outlet
 from penstock.control.subscribers.register import Register
 from penstock.control.subscribers.schema import StoreDamagedError, StoreError
@@ -35,7 +36,9 @@ class LockError(PenstockError):
 class Writing:
     """The time in which a process is the writer."""
 
-    def __init__(self, directory: Directory, door: Path, configuration: Configuration, tally: Tally) -> None:
+    def __init__(
+        self, directory: Directory, flows: Any, door: Path, configuration: Configuration, tally: Tally
+    ) -> None:
         """Be the writer, have the tables say what the register says, and listen. Raises PenstockError, OSError."""
         self.tally = tally
         settings = configuration.subscriber_register
@@ -45,9 +48,11 @@ class Writing:
         self.tally.note(self.register.sync_configuration(configuration, time.time()))
         self.known = KnownSubscribers(settings.database)
         self.outlet = Outlet(directory, configuration)
+        self.open_flows = OpenFlows(directory, flows)
         # What they say waits in their sockets until the tables are filled.
         self.sources = Sources(door, configuration, self._knows, self._tell)
         self.outlet.fill(self.register)
+        self.open_flows.note_all()
 
     def follow(self, configuration: Configuration) -> None:
         """Another configuration holds from now on. Raises StoreError: then the one before does."""
@@ -55,10 +60,12 @@ class Writing:
         self.tally.note(updates)
         self.outlet.follow(self.register, configuration)
         self.outlet.write(self.register, updates)
+        self.open_flows.note_all()
         self.sources.follow(configuration)
 
     def take_turn(self, ready: list[Any], is_tick: bool) -> bool:
         """Do what there is to do. False when there is more of it."""
+        self.open_flows.take_turn()
         batch = self.sources.collect(ready, is_tick)
         events = batch.events()
         begin_s = time.monotonic()
@@ -84,6 +91,7 @@ class Writing:
     def _write(self, updates: Updates) -> None:
         self.tally.note(updates)
         self.outlet.write(self.register, updates)
+        self.open_flows.note(updates)
 
     def _fail(self, batch: Batch, why: str) -> None:
         """Nothing was written: whoever spoke says it again."""
@@ -101,6 +109,7 @@ class Writing:
             "places": self.register.place_count,
             "places_limit": self.outlet.configuration.subscriber_register.addresses,
             "places_lost": self.outlet.lost,
+            "flows_changed": self.open_flows.changed,
             "radius": self.sources.radius.tell(),
             **self.tally.tell(),
         }
