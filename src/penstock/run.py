@@ -317,6 +317,8 @@ class Run:
             notify_systemd("STOPPING=1")
             detach_steer(self.pins)
             time.sleep(DRAIN_S)
+        self.owners.close()  # who closes a store last cleans up behind all
+        self.register.dismiss()  # it ends beside the other one
         self.packets.end()
         self.register.end()
         if self.seat.lock is None and self.pins.tables.exists() and self.is_new:

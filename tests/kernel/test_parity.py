@@ -6,6 +6,7 @@ table. A test run refuses untagged IP packets without a whole IP header, and mor
 
 import mmap
 import os
+import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -83,9 +84,9 @@ class KernelSide:
         )
         self.read_at = mmap.mmap(self.ring_fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self.ring = mmap.mmap(self.ring_fd, 4096 + 2 * t.RING_BYTES, mmap.MAP_SHARED, mmap.PROT_READ, offset=4096)
-        program = build(steer)
-        constants = {constant.name: int(native.bindings[16 + constant.number]) for constant in Constant.ALL}
-        self.programs = [bpf.load_program(program, constants | {"from_client": side}) for side in (0, 1)]
+        self.program = build(steer)
+        self.constants = {constant.name: int(native.bindings[16 + constant.number]) for constant in Constant.ALL}
+        self.programs = [bpf.load_program(self.program, self.constants | {"from_client": side}) for side in (0, 1)]
         self.set_policy()
 
     def set_policy(self) -> None:
@@ -321,3 +322,23 @@ def test_both_say_the_same(sides: tuple[NativePath, KernelSide], seed: int) -> N
         "free",
     }
     assert wanted <= seen
+
+
+def test_signals_while_the_verifier_works(sides: tuple[NativePath, KernelSide]) -> None:
+    """The kernel gives up verifying for a signal, and is asked again."""
+    _, kernel_side = sides
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        if len(heard) < 3:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+    before = signal.signal(signal.SIGALRM, hear)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        os.close(bpf.load_program(kernel_side.program, kernel_side.constants | {"from_client": 0}))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert heard

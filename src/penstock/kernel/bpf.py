@@ -8,7 +8,7 @@ import errno
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.compile.program import MARK_CONSTANT, MARK_MAP, MARK_MAP_VALUE, Program
@@ -22,6 +22,7 @@ BEFORE, AFTER = 1 << 3, 1 << 4
 SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 LOG_BYTES = 1 << 24
 ATTRIBUTE_BYTES = 160
+INTERRUPTIONS = 8  # of one load, by signals
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -163,18 +164,29 @@ def load_program(program: Program, constants: Mapping[str, int]) -> int:
 
     log = ctypes.create_string_buffer(8)
     try:
-        return attempt(log, 0)
+        return _insist(lambda: attempt(log, 0))
     except OSError as error:
         if error.errno == errno.EPERM:  # missing rights; the verifier says EACCES or EINVAL
             raise
         log = ctypes.create_string_buffer(LOG_BYTES)
         try:
-            return attempt(log, 2)
+            return _insist(lambda: attempt(log, 2))
         except OSError as error:
             said = log.value.decode(errors="replace").splitlines()
             raise VerifierError(error.errno, f"{program.name}: refused\n" + "\n".join(said[-24:])) from None
     finally:
         os.close(btf_fd)
+
+
+def _insist(attempt: Callable[[], int]) -> int:
+    """Try again where a signal interrupted the verifier: a large program takes it a moment."""
+    for _ in range(INTERRUPTIONS):
+        try:
+            return attempt()
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+    return attempt()
 
 
 def load_instructions(name: str, code: bytes) -> int:

@@ -26,7 +26,11 @@ BEGIN_S = 60.0  # a million subscribers, on a busy machine
 FOLLOW_S = 3.0  # a reload waits for it, and goes on without
 LEAVE_S = 6.0  # a batch, or a part of the tables, may be on its way
 END_S = 3.0
+WORDS_BYTES = 4096
 RESTART_S, RESTART_LIMIT_S = 1.0, 30.0  # between starts of one that dies at once
+
+LAST_WORDS = "failed: "
+"""What a process begins with that says why it ends."""
 
 log = structlog.get_logger()
 
@@ -46,6 +50,7 @@ class RegisterKeeper:
         self._orders: socket.socket | None = None
         self._order = ""
         """What it is told again after a death."""
+        self._last_words = ""
         self._due_s, self._pause_s = 0.0, RESTART_S
 
     # ---- the process --------------------------------------------------------------------------------------------------
@@ -63,6 +68,7 @@ class RegisterKeeper:
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a thread of NumPy's would keep the rights of root
             )
+        self._last_words = ""
         self._give()
         if self._order:
             self._say(self._order)
@@ -84,7 +90,9 @@ class RegisterKeeper:
 
     def look_after(self) -> None:
         """Hear what it says; start it again when it died. Never waits."""
-        self._hear(0.0)
+        was_alive = self._orders is not None
+        if self._hear(0.0) == "" and was_alive:
+            log.error("the register died; what the tables say stays in force", why=self._last_words)
         if self._orders is None and self._order and time.monotonic() >= self._due_s:
             log.info("starting the register again")
             try:
@@ -100,22 +108,22 @@ class RegisterKeeper:
         if not readable:
             return None
         try:
-            word = self._orders.recv(64).decode()
+            word = self._orders.recv(WORDS_BYTES).decode()
         except OSError:
             word = ""
         if word == "writing":
             self._pause_s = RESTART_S
+        if word.startswith(LAST_WORDS):
+            self._last_words = word.removeprefix(LAST_WORDS)
         if not word:
-            assert self._program is not None
-            self._note_death(f"status {self._program.wait()}")
+            self._note_death(self._last_words or f"it ended with status {self._await_end()}")
         return word
 
-    def _note_death(self, how: str) -> None:
+    def _note_death(self, why: str) -> None:
         if self._orders is not None:
             self._orders.close()
         self._orders = None
-        self._due_s = time.monotonic() + self._pause_s
-        log.error("the register died; what the tables say stays in force", how=how, again_in_s=self._pause_s)
+        self._last_words, self._due_s = why, time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, RESTART_LIMIT_S)
 
     # ---- orders -------------------------------------------------------------------------------------------------------
@@ -151,16 +159,25 @@ class RegisterKeeper:
         except RegisterError:
             self._kill()
 
-    def end(self) -> None:
-        """Have it end in order, or else."""
+    def dismiss(self) -> None:
+        """Have it end in order."""
         if self._orders is not None:
             self._orders.close()
             self._orders = None
-        if self._program is not None:
-            try:
-                self._program.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._kill()
+
+    def end(self) -> None:
+        """Have it end in order, or else."""
+        self.dismiss()
+        self._await_end()
+
+    def _await_end(self) -> int | None:
+        """Its status, now or soon."""
+        if self._program is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            return self._program.wait(END_S)
+        self._kill()
+        return self._program.returncode
 
     def _kill(self) -> None:
         if self._program is not None and self._program.poll() is None:
@@ -177,5 +194,5 @@ class RegisterKeeper:
             if heard == word:
                 return True
             if heard == "":
-                raise RegisterError("the register ended: its last words say why")
+                raise RegisterError(f"the register: {self._last_words}")
         raise RegisterError(f"the register was not {word} after {within_s:.0f} s")

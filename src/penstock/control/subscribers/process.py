@@ -10,6 +10,8 @@ stop. A message of it is an order; each is answered by a word there:
     begin      be the writer: as soon as nobody else is, of the store and of these tables    writing
     leave      leave both to another process                                                 left
 
+Its last words say why it ends, when it does so without being told.
+
 When it dies the tables stay as they are, and what was acknowledged is in the store. No packet waits for it.
 
 It starts with the rights of the control process, maps the tables, and has given up what it can before it hears the first
@@ -31,6 +33,7 @@ import structlog
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers.calls import find_register_door
+from penstock.control.subscribers.keeper import LAST_WORDS, WORDS_BYTES
 from penstock.control.subscribers.kept import KeptRegister
 from penstock.control.subscribers.outlet import Outlet
 from penstock.control.subscribers.tally import Tally
@@ -140,12 +143,14 @@ def main() -> int:
     """Run until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the control process decides; its end closes our input
+    orders = socket.socket(fileno=sys.stdin.fileno())
     try:
-        process = RegisterProcess(json.loads(sys.argv[1]), socket.socket(fileno=sys.stdin.fileno()))
+        process = RegisterProcess(json.loads(sys.argv[1]), orders)
         keep_file_rights()
         process.serve()
     except (PenstockError, OSError) as error:
-        print(f"penstock: the register: {error}", file=sys.stderr)
+        with suppress(OSError):  # nobody hears it
+            orders.send(f"{LAST_WORDS}{error}".encode()[:WORDS_BYTES])
         return 1
     return 0
 
