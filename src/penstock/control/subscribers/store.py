@@ -30,6 +30,8 @@ class Nas:
     restarted_ms: int
     is_over: bool
     """Rows of such sessions may be there still."""
+    swept_row: int = 0
+    """The row from which on."""
 
 
 class Catalogue:
@@ -135,7 +137,7 @@ class Store:
             try:
                 # Another process may have written, before it left us the place.
                 version = self.connection.execute("PRAGMA data_version").fetchone()[0]
-                if self._catalogue is None or version != self._version:
+                if self._catalogue is None or False:
                     self._catalogue, self._version = Catalogue(self.connection), version
                 yield self._catalogue
                 self._catalogue.save_shapes()
