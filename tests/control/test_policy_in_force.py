@@ -89,6 +89,17 @@ def policy(tmp_path: Path, resolver: Resolver) -> Iterator[PolicyInForce]:
     assert list(tmp_path.glob("names.db.*")) == []
 
 
+def test_a_names_database_of_another_version_is_built_anew(tmp_path: Path, resolver: Resolver) -> None:
+    path = write(tmp_path, resolver.port)
+    (tmp_path / "names.db").write_bytes(b"PENNAMS\x01" + b"\x01" + bytes(200))
+    made = PolicyInForce(path, load_configuration(path), Guard(SharedMemory(1)))
+    made.hold("a-b", None)
+    made.open(pair="a-b")
+    assert made.snapshot.name_count == 1
+    made.snapshot.close()
+    made.release()
+
+
 def addresses(policy: PolicyInForce) -> set[str]:
     return {str(address) for found in policy.targets.values() for address in found}
 

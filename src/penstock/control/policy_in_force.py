@@ -18,6 +18,7 @@ from penstock.control.configuration import Configuration, load_configuration
 from penstock.control.guard import Guard, GuardError
 from penstock.control.lists.build import build_names
 from penstock.control.lists.in_force import NamesInForce
+from penstock.control.lists.names_file import is_current
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import seal_snapshot
 from penstock.errors import PenstockError
@@ -48,10 +49,10 @@ class PolicyInForce:
         guard.follow(configuration)
 
     def hold(self, label: str, abandoned: str | None) -> None:
-        """Hold the names database, built where there is none, under a name of `label`. One of `abandoned`, of a run
-        that was killed, goes."""
+        """Hold the names database, built where there is none of this version, under a name of `label`. One of `abandoned`,
+        of a run that was killed, goes."""
         database = self.configuration.database
-        if not database.exists():
+        if not is_current(database):
             build_names(self.configuration)
         if abandoned:
             NamesInForce(database, abandoned).release()
