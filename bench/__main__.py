@@ -52,7 +52,9 @@ def main() -> int:
     blocks = given.blocks or (2 if given.quick else 6)
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
-            births = [_measure(console, Path(directory) / f"birth-{n}", given, loads, blocks) for n in range(given.births)]
+            births = [
+                _measure(console, Path(directory) / f"birth-{n}", given, loads, blocks) for n in range(given.births)
+            ]
     except (TopologyError, ServerError, BoxError, LoadError) as error:
         console.print(f"bench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1

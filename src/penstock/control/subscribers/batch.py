@@ -201,7 +201,8 @@ class Batch:
         return self.updates
 
 
-_TOUCH = """UPDATE subscribers SET seen_s=?, is_idle =
-NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=subscribers.number)
-AND NOT EXISTS(SELECT 1 FROM configured c WHERE c.number=subscribers.number)
-AND NOT EXISTS(SELECT 1 FROM changes h WHERE h.number=subscribers.number) WHERE number=?"""
+# While somebody has sessions nobody asks when he was last heard of: his row is left alone.
+_TOUCH = """UPDATE subscribers SET seen_s=?1,
+is_idle = NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2)
+AND NOT EXISTS(SELECT 1 FROM configured c WHERE c.number=?2) AND NOT EXISTS(SELECT 1 FROM changes h WHERE h.number=?2)
+WHERE number=?2 AND (is_idle OR NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2))"""

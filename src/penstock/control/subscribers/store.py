@@ -86,6 +86,8 @@ class Catalogue:
 
     def has_shape(self, shape: tuple[int, int]) -> bool:
         """Can places of this shape be looked up, beside those in use?"""
+        if shape in self.shapes:
+            return True
         used = {shape, *self.shapes}
         if any(port_bits for _, port_bits in used):
             used.add(WHOLE_ADDRESS)
