@@ -7,6 +7,7 @@ knows rows, not tables, and no event: `rules` calls it for those, `sweep` for wh
 from penstock.control.subscribers.checks import to_ms
 from penstock.control.subscribers.place_key import find_shape, unpack_place
 from penstock.control.subscribers.rows import CONFIGURATION, Rows, Session, Subscriber, Words
+from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.subscribers.store import Catalogue, Store
 from penstock.control.subscribers.terms import Terms
@@ -59,6 +60,8 @@ class Batch:
         owner = self.rows.find_place(key)
         if owner is not None and owner[0] != CONFIGURATION:
             holder = self.rows.find_holder(owner[0])
+            if key not in holder.live:
+                raise DamagedRowError(f"session {holder.row} does not have a place that is its own")
             if self._is_cut_off(holder, holder.live[key]):
                 self.drop(holder, key)
                 if not holder.live:
