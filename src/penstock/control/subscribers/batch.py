@@ -7,6 +7,7 @@ knows rows, not tables, and no event: `rules` calls it for those, `sweep` for wh
 from penstock.control.subscribers.checks import to_ms
 from penstock.control.subscribers.place_key import find_shape, unpack_place
 from penstock.control.subscribers.rows import CONFIGURATION, Rows, Session, Subscriber, Words
+from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.subscribers.store import Catalogue, Store
 from penstock.control.subscribers.terms import Terms
@@ -59,6 +60,8 @@ class Batch:
         owner = self.rows.find_place(key)
         if owner is not None and owner[0] != CONFIGURATION:
             holder = self.rows.find_holder(owner[0])
+            if key not in holder.live:
+                raise DamagedRowError(f"session {holder.row} does not have a place that is its own")
             if self._is_cut_off(holder, holder.live[key]):
                 self.drop(holder, key)
                 if not holder.live:
@@ -201,7 +204,8 @@ class Batch:
         return self.updates
 
 
-_TOUCH = """UPDATE subscribers SET seen_s=?, is_idle =
-NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=subscribers.number)
-AND NOT EXISTS(SELECT 1 FROM configured c WHERE c.number=subscribers.number)
-AND NOT EXISTS(SELECT 1 FROM changes h WHERE h.number=subscribers.number) WHERE number=?"""
+# While somebody has sessions nobody asks when he was last heard of: his row is left alone.
+_TOUCH = """UPDATE subscribers SET seen_s=?1,
+is_idle = NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2)
+AND NOT EXISTS(SELECT 1 FROM configured c WHERE c.number=?2) AND NOT EXISTS(SELECT 1 FROM changes h WHERE h.number=?2)
+WHERE number=?2 AND (is_idle OR NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2))"""

@@ -21,7 +21,7 @@ from penstock.control.subscribers.rows import (
     PROFILE,
     unpack_places,
 )
-from penstock.control.subscribers.schema import explain_errors, open_reader, say_damaged
+from penstock.control.subscribers.schema import explain_errors, open_reader
 from penstock.control.subscribers.store import SOURCES, select
 from penstock.control.subscribers.terms import Terms
 from penstock.control.subscribers.updates import Line
@@ -146,8 +146,6 @@ class KnownSubscribers:
             self._connection.execute("BEGIN")
             try:
                 yield
-            except ValueError as error:
-                raise say_damaged(self._path, str(error)) from error
             finally:
                 self._connection.execute("ROLLBACK")
 

@@ -59,7 +59,7 @@ class Rules:
                 code = self.batch.store.hash_session(event.source, event.session)
                 return code, dict.fromkeys(map(pack_place, event.places)), at_ms
             return 0, {}, at_ms
-        except (ValueError, OverflowError) as error:  # also names that are no Unicode
+        except ValueError as error:  # also names that are no Unicode
             self.batch.updates.report("malformed", repr(getattr(event, "subscriber", "")).strip("'"), str(error))
             return None
 

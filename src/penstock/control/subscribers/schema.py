@@ -75,6 +75,10 @@ class StoreDamagedError(StoreError):
     """The file is not what was written."""
 
 
+class DamagedRowError(Exception):
+    """Rows that contradict each other, or one that cannot be read; `explain_errors` names the file."""
+
+
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into those above."""
@@ -82,6 +86,8 @@ def explain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explain(path, error) from error
+    except DamagedRowError as error:
+        raise _say_damaged(path, str(error)) from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
 
@@ -89,7 +95,7 @@ def explain_errors(path: Path) -> Iterator[None]:
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return say_damaged(path, str(error))
+        return _say_damaged(path, str(error))
     if code & 0xFF == sqlite3.SQLITE_FULL or code in (
         sqlite3.SQLITE_IOERR_WRITE,
         sqlite3.SQLITE_IOERR_FSYNC,
@@ -102,7 +108,7 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-def say_damaged(path: Path, detail: str) -> StoreDamagedError:
+def _say_damaged(path: Path, detail: str) -> StoreDamagedError:
     """What to tell of a file that is not what was written."""
     return StoreDamagedError(
         f"{path}: this file is damaged ({detail}). Move it aside, with {path.name}-wal and {path.name}-shm, and start "

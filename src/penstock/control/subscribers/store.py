@@ -86,6 +86,8 @@ class Catalogue:
 
     def has_shape(self, shape: tuple[int, int]) -> bool:
         """Can places of this shape be looked up, beside those in use?"""
+        if shape in self.shapes:
+            return True
         used = {shape, *self.shapes}
         if any(port_bits for _, port_bits in used):
             used.add(WHOLE_ADDRESS)
@@ -137,7 +139,7 @@ class Store:
             try:
                 # Another process may have written, before it left us the place.
                 version = self.connection.execute("PRAGMA data_version").fetchone()[0]
-                if self._catalogue is None or False:
+                if self._catalogue is None or version != self._version:
                     self._catalogue, self._version = Catalogue(self.connection), version
                 yield self._catalogue
                 self._catalogue.save_shapes()
@@ -166,14 +168,15 @@ class Store:
         return int.from_bytes(word) & _HASH_MASK
 
 
-def select(connection: sqlite3.Connection, head: str, values: Collection[Any]) -> Iterator[tuple[Any, ...]]:
+def select(connection: sqlite3.Connection, head: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
     """Rows of `head`, which ends with the column that is to be one of `values`, however many.
 
     Statements have few widths, so that each is compiled once; SQLite looks the values up in their order.
     """
-    rest = list(values)
+    rest, found = list(values), []
     while rest:
         width = next((width for width in _WIDTHS if width >= len(rest)), _WIDTHS[-1])
         part, rest = rest[:width], rest[width:]
         part += part[-1:] * (width - len(part))
-        yield from connection.execute(f"{head} IN ({','.join('?' * width)})", part)
+        found += connection.execute(f"{head} IN ({','.join('?' * width)})", part).fetchall()
+    return found
