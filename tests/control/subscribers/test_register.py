@@ -247,6 +247,7 @@ class RegisterMachine(RuleBasedStateMachine):
         assert all(self.mirror.lines[number].profile is None for number in nobody)
         assert self.register.place_count == len(places)
         assert self.register.subscriber_count == len(lines)
+        assert self.reader.count() == (len(lines), len(places))
 
     @rule(data=st.data())
     def ask(self, data: st.DataObject) -> None:

@@ -89,7 +89,7 @@ def test_another_programs_is_left_alone(path: Path) -> None:
 def test_no_store_is_said(path: Path) -> None:
     with pytest.raises(StoreError, match="nobody is registered"):
         KnownSubscribers(path)
-    with pytest.raises(StoreError, match=r"/dev/null/subscribers\.db: File exists"):
+    with pytest.raises(StoreError, match="File exists"):
         Store(Path("/dev/null/subscribers.db"))
 
 
@@ -229,7 +229,8 @@ def test_a_killed_writer_loses_no_batch_that_it_acknowledged(path: Path) -> None
     model = ModelRegister(SETTINGS.capacity, SETTINGS.addresses, SETTINGS.forget_days)
     applied = 0
     for kill in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, path, str(applied)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", WRITER, path, str(applied)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)  # no line stays in a buffer of ours
         assert writer.stdout is not None
         acknowledged = applied - 1
         for _ in range(3 + 5 * kill):

@@ -21,6 +21,7 @@ from penstock.control.subscribers.batch import Batch
 from penstock.control.subscribers.loading import read_lines, read_places
 from penstock.control.subscribers.model import Event
 from penstock.control.subscribers.rules import Rules
+from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS
 from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
 from penstock.control.subscribers.synchronise import synchronise
@@ -89,10 +90,10 @@ class Register:
     def place_count(self) -> int:
         """Places in use."""
         with self._store.read() as connection:
-            return int(connection.execute("SELECT total(count) FROM shapes").fetchone()[0])
+            return int(connection.execute(COUNT_PLACES).fetchone()[0])
 
     @property
     def subscriber_count(self) -> int:
         """Subscribers that are known."""
         with self._store.read() as connection:
-            return int(connection.execute("SELECT count(*) FROM subscribers").fetchone()[0])
+            return int(connection.execute(COUNT_SUBSCRIBERS).fetchone()[0])

@@ -59,6 +59,12 @@ CREATE TABLE freed(turn INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 """
 
 
+# Numbers are given out in turn, and who has none any more is among the freed: nobody need be counted one by one.
+COUNT_SUBSCRIBERS = """SELECT max(coalesce((SELECT max(number) FROM subscribers), 0),
+coalesce((SELECT max(number) FROM freed), 0)) - (SELECT count(*) FROM freed)"""
+COUNT_PLACES = "SELECT total(count) FROM shapes"
+
+
 class StoreError(PenstockError):
     """The store cannot be used; the text says why, and the cure."""
 
@@ -121,7 +127,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The store to write to, made where there is none. Raises StoreError."""
     with explain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():  # closing a descriptor of it gives up the locks of this process's other connections
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         os.chmod(path, 0o600)  # -wal and -shm take it over
         connection = _connect(path, "rwc")
         try:
