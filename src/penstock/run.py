@@ -196,7 +196,7 @@ class Run:
         try:
             return self.register.await_writing()
         except RegisterError as error:
-            if self.is_new or self.seat.predecessor is not None:
+            if self.seat.predecessor is not None or not self.control.knows_places:
                 raise
             log.error("going on with the subscribers that the kernel knows", error=str(error))
             return True

@@ -257,6 +257,11 @@ class Control:
         """Is `steer` asked at all?"""
         return self.word(tables.CONTROL_EPOCH) & 1 == 1
 
+    @property
+    def knows_places(self) -> bool:
+        """Has anybody said who is where?"""
+        return self.word(tables.CONTROL_SHAPES) & 0xFF > 0
+
     def renew(self) -> None:
         """Start a new epoch: what passed before was unread. A switch that somebody turned off stays off."""
         epoch = self.word(tables.CONTROL_EPOCH)
