@@ -41,7 +41,7 @@ class GuardError(PenstockError):
     """A change is not taken; `finding` says what it would refuse, and `word_finding` puts it into words."""
 
     def __init__(self, finding: "Finding") -> None:
-        super().__init__("it would refuse too much of the last hour's requests in addition")
+        super().__init__(word_share(finding))
         self.finding = finding
 
 
@@ -92,13 +92,15 @@ class Finding:
             yield WorstName(host, requests, subscribers, category, entry)
 
 
+def word_share(finding: Finding) -> str:
+    """How much it is."""
+    return f"it would refuse {finding.share:.2%} of the last hour's {finding.requests:,} requests in addition"
+
+
 def word_finding(finding: Finding, configuration: Configuration) -> str:
     """A change that is too much, in one line. It reads the lists again, so it takes as long as they are large."""
     worst = "; ".join(map(str, finding.worst(configuration)))
-    return (
-        f"it would refuse {finding.share:.2%} of the last hour's {finding.requests:,} requests in addition, "
-        f"and guard.share allows {configuration.guard.share:.2%}: above all {worst}"
-    )
+    return f"{word_share(finding)}, and guard.share allows {configuration.guard.share:.2%}: above all {worst}"
 
 
 @cache

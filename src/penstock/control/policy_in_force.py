@@ -86,12 +86,17 @@ class PolicyInForce:
         """Have configuration and lists read again, by the next `renew`s."""
         self._asked = find_moves
 
+    @property
+    def is_busy(self) -> bool:
+        """Is a change under way that was asked for?"""
+        return self._asked is not None or self._preparations.is_busy
+
     def renew(self, take: Take) -> None:
         """Go on with what is under way, and take what is ready. Never waits."""
-        self._renew_targets(take)
         done = self._preparations.finish()
         if done:
             self._try(done, take)
+        self._renew_targets(take)
         if not self._preparations.is_busy:
             self._begin()
 
