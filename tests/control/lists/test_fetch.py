@@ -16,8 +16,7 @@ import pytest
 from penstock.control.configuration import Configuration
 from penstock.control.lists.feed_cache import Feed, FeedError, Record, Version, find_feeds
 from penstock.control.lists.fetch import fetch_version
-from penstock.demo.servers import make_certificate
-from tests.control.lists.feed_server import Request, Site, closed_port, make_bomb, start_site
+from tests.control.lists.feed_server import Request, Site, closed_port, make_bomb, start_site, write_pair
 
 LIST = b"one.example\ntwo.example\n"
 BLANK = Record("")
@@ -32,9 +31,9 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site over TLS whose certificate is trusted."""
-    pair = make_certificate(tmp_path, "127.0.0.1")
-    monkeypatch.setenv("SSL_CERT_FILE", str(pair.certificate))
-    with start_site(pair.certificate, pair.key) as started:
+    certificate, key = write_pair(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with start_site(certificate, key) as started:
         yield started
 
 
