@@ -143,6 +143,7 @@ class Trial:
     def place(self, feed: Feed) -> Path:
         """Where a new version is put. Raises OSError."""
         directory = feed.path.parent / f"{self._label}.new"
+        make_directory(feed.path.parent)  # by itself: parents that are made on the way are everybody's
         make_directory(directory)
         return directory / feed.path.name
 

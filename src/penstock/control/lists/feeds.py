@@ -140,15 +140,20 @@ class FeedsInForce:
 
     def _work(self) -> None:
         while True:
+            self.write_taken()
             with self._changed:
-                written, self._to_write = self._to_write, []
                 state = self._find_next()
-                if not written and state is None:
+                if state is None and not self._to_write:
                     self._changed.wait(self._find_pause())
-            for version in written:
-                _write(version.feed, version.record)
             if state:
                 self.attempt(state)
+
+    def write_taken(self) -> None:
+        """Write down what is known of the versions that were taken. It waits for the disk."""
+        with self._changed:
+            versions, self._to_write = self._to_write, []
+        for version in versions:
+            _write(version.feed, version.record)
 
     def _find_next(self) -> FeedState | None:
         now_s = time.time()
