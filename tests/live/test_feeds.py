@@ -1,4 +1,4 @@
-"""A feed is fetched on schedule and swapped in under load: nobody waits, and no packet is lost; a broken one changes nothing."""
+"""A feed is fetched on schedule and swapped in under load, and no packet is lost; a broken one changes nothing."""
 
 import re
 import sys

@@ -72,7 +72,7 @@ class FeedKeys(Model):
 
     path: File = NOWHERE
     url: FeedUrl | None = None
-    every_s: Annotated[Count, Field(ge=60, le=30 * DAY_S)] = DAY_S
+    every_s: Annotated[Count, Field(ge=1, le=30 * DAY_S)] = DAY_S
     max_bytes: Annotated[Count, Field(ge=1, le=4 << 30)] = MAX_BYTES  # as it comes, and unpacked
     sha256: Annotated[str, PlainValidator(parse_digest)] | None = None
     checksum_url: FeedUrl | None = None
