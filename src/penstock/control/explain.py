@@ -24,6 +24,8 @@ from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration
 from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
 from penstock.control.lists.entries import BadLine, encode_name
+from penstock.control.lists.feed_cache import find_feeds
+from penstock.control.lists.feed_report import word_feed
 from penstock.control.lists.provenance import Asked, Provenance, find_entry
 from penstock.control.lists.web_address import canonicalise
 from penstock.control.problems import suggest_name
@@ -61,6 +63,7 @@ class Explanation:
     list_path: Path | None
     list_member: str | None
     list_format: str | None
+    feed: str | None
     line: int | None
     entry: str | None
     entry_text: str | None
@@ -111,6 +114,7 @@ def explain(
         list_path=found.path if found else None,
         list_member=(found.member or None) if found else None,
         list_format=found.format if found else None,
+        feed=_word_source(configuration, found),
         line=found.line if found else None,
         entry=found.name if found else None,
         entry_text=found.text if found else None,
@@ -174,6 +178,7 @@ def render(explanation: Explanation) -> RenderableType:
         ("service", explanation.service),
         ("category", explanation.category),
         ("list", where or ("no line of the lists as they are now" if explanation.category else None)),
+        ("from", explanation.feed),
         ("entry", explanation.entry),
         ("written as", f"{text} ({explanation.list_format})" if text else None),
         *find_answers(explanation.action, explanation.dns),
@@ -236,6 +241,11 @@ def _word_reason(
     if of_host:
         return f"it is listed as {', '.join(of_host)}, on which no service of profile {profile} acts"
     return "no list has it or a name above it"
+
+
+def _word_source(configuration: Configuration, found: Provenance | None) -> str | None:
+    feeds = find_feeds(configuration) if found else []
+    return next((word_feed(feed) for feed in feeds if found and feed.path == found.path), None)
 
 
 def _word_dns(configuration: Configuration, action: str, rewrite: Rewrite | None) -> str | None:
