@@ -107,7 +107,7 @@ def _list_items(key: str, value: Any) -> list[Any]:
 def _read_words(key: str, value: Any, read: Any) -> frozenset[str] | None:
     if value is None:
         return None
-    words = {item: read(item) if isinstance(item, str) else None for item in _list_items(key, value)}
+    words: dict[Any, Any] = {item: read(item) if isinstance(item, str) else None for item in _list_items(key, value)}
     for item, word in words.items():
         if word is None:
             known = f": known are {', '.join(PROTOCOLS)}" if key == "protocols" else ""

@@ -70,14 +70,24 @@ project = Project()
 
 
 def on_request(
-    *, categories: Words = None, ports: Ports = None, profiles: Words = None, protocols: Words = None, hosts: Words = None
+    *,
+    categories: Words = None,
+    ports: Ports = None,
+    profiles: Words = None,
+    protocols: Words = None,
+    hosts: Words = None,
 ) -> Callable[[RequestHook], RequestHook]:
     """Ask the function about each request that matches. The first hook that returns a Verdict decides."""
     return _declare(REQUEST, Filter.declare(categories, ports, profiles, protocols, hosts))
 
 
 def on_verdict(
-    *, categories: Words = None, ports: Ports = None, profiles: Words = None, protocols: Words = None, hosts: Words = None
+    *,
+    categories: Words = None,
+    ports: Ports = None,
+    profiles: Words = None,
+    protocols: Words = None,
+    hosts: Words = None,
 ) -> Callable[[VerdictHook], VerdictHook]:
     """Tell the function what became of each request that matches. Nobody waits for it; under load some are left out."""
     return _declare(VERDICT, Filter.declare(categories, ports, profiles, protocols, hosts))

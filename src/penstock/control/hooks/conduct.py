@@ -3,8 +3,8 @@
     a worker lost under a hook ─► a strike ─► 2 of one subscriber in 30 s: the hook is not asked about him for 30 s
                                            └► 6 in 30 s: it is not asked about anybody
 
-So who knows how to make a hook slow does not take it from the others alone: he is left out before it is. Knows names of hooks
-and subscribers. Refuses to know what happens without the hook: lists and profiles decide.
+So who knows how to make a hook slow does not take it from the others alone: he is left out before it is. Knows names of
+hooks and subscribers. Refuses to know what happens without the hook: lists and profiles decide.
 """
 
 from collections import deque

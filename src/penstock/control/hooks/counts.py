@@ -1,4 +1,7 @@
-"""What is counted of hooks: asked = answered + silent + late + died + unasked + waiting. Plain values, and as Prometheus has it."""
+"""What is counted of hooks, as plain values and as Prometheus has it.
+
+asked = answered + silent + late + died + unasked + waiting
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -62,7 +65,9 @@ class HookCollector(Collector):
         if not state:
             return
         counts = state["counts"]
-        yield CounterMetricFamily("penstock_hook_requests", "Requests that hooks were asked about.", value=counts["asked"])
+        yield CounterMetricFamily(
+            "penstock_hook_requests", "Requests that hooks were asked about.", value=counts["asked"]
+        )
         ends = CounterMetricFamily("penstock_hook_answers", "How they ended.", labels=["end"])
         for name, count in counts["ends"].items():
             ends.add_metric([name], count)

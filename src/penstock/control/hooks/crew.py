@@ -100,9 +100,9 @@ class Crew:
             return self._give_up(worker, LoadFailure(f"it said nonsense: {error}"), now_s)
         if self.version.declarations not in ((), declarations):
             return self._give_up(worker, LoadFailure("it declares other hooks each time it is loaded"), now_s)
-        self.version.declarations, worker.is_loaded = declarations, True
-        if message.get("printed"):
+        if message.get("printed") and not self.version.declarations:
             self.report("printed by the policy", text=str(message["printed"]))
+        self.version.declarations, worker.is_loaded = declarations, True
 
     def _give_up(self, worker: WorkerProcess, failure: LoadFailure, now_s: float) -> None:
         self.failure = failure

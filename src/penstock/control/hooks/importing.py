@@ -1,5 +1,5 @@
-"""Importing a project from the bytes that were read of it: no file of it is opened by who runs it, who may not even be allowed
-to. Tracebacks show its lines and `pkgutil.get_data` finds its data files all the same.
+"""Importing a project from the bytes that were read of it: who runs it opens none of its files, and may not be allowed to.
+Tracebacks show its lines and `pkgutil.get_data` finds its data files all the same.
 
 Runs in a worker process. Knows Python's import protocol; refuses to know hooks.
 """

@@ -187,7 +187,7 @@ class Lane:
             content = encode({"n": job.number, "kind": job.kind, "hooks": job.hooks, "value": encode_value(job.value)})
         except MessageError:
             return self._finish(job, UNASKED, None, now_s)
-        if worker.say_bytes(content):
+        if worker.say(content):
             worker.job, worker.job_s = job, now_s
         else:
             assert self.crew is not None

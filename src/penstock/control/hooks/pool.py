@@ -15,7 +15,7 @@ import structlog
 
 from penstock.control.hooks.conduct import Conduct
 from penstock.control.hooks.counts import Counts
-from penstock.control.hooks.crew import Crew, Version
+from penstock.control.hooks.crew import Crew, LoadFailure, Version
 from penstock.control.hooks.lane import ANSWERED, LATE, UNASKED, Job, Lane
 from penstock.control.hooks.messages import Declaration, Failure, Reply
 from penstock.control.hooks.reports import Reports
@@ -103,6 +103,16 @@ class HookPool:
         """Can it answer as fast as it ever will?"""
         return self._lane.crew is not None and self._lane.crew.is_complete and self._coming is None
 
+    @property
+    def is_busy(self) -> bool:
+        """Is there anything that it was asked or told, and has not come to an end with?"""
+        return self._lane.waiting > 0 or self._behind.waiting > 0
+
+    @property
+    def failure(self) -> LoadFailure | None:
+        """Why the first version could not be loaded; None: it was, or is being loaded."""
+        return self._lane.crew.failure if self._lane.crew and self.generation == 0 else None
+
     def read_state(self) -> dict[str, Any]:
         """Everything that is counted and declared, as plain values."""
         hooks = [
@@ -167,7 +177,9 @@ class HookPool:
     def _look_at_versions(self) -> None:
         if self._coming is not None:
             if self._coming.failure is not None:
-                self.reports.say("the policy was not reloaded: what was in force stays", error=str(self._coming.failure))
+                self.reports.say(
+                    "the policy was not reloaded: what was in force stays", error=str(self._coming.failure)
+                )
                 self._drop_coming()
             elif self._coming.is_complete:
                 self._switch(self._coming)
@@ -244,9 +256,8 @@ class HookPool:
             (cause, name), self._now_s, "a worker process of the policy is replaced",
             cause=cause, hook=name, place=hook.place if hook else None, last_words=last_words,
         )  # fmt: skip
-        if hook is None or not isinstance(job.value if job else None, Request):
+        if job is None or hook is None or not isinstance(job.value, Request):
             return
-        assert job is not None and isinstance(job.value, Request)
         whom = self.conduct.strike(hook.name, job.value.subscriber, self._now_s)
         if whom:
             self.reports.say_once(

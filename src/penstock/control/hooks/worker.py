@@ -1,6 +1,6 @@
-"""The process in which an operator's hooks run: it gives up what it can, loads the project, and answers one job after another.
+"""The process in which an operator's hooks run: it gives up what it can, loads the project, and answers job after job.
 
-    limits ─► sources ─► installed modules ─► rights and calls given up ─► the project's code ─► jobs until the socket ends
+    limits ─► sources ─► installed modules ─► rights and calls given up ─► the project's code ─► jobs, until the socket ends
 
 The first line of an operator's code runs behind all of that. Whatever a hook raises becomes part of an answer; what it
 prints too, up to a bound. Knows one job. Refuses to know the time: who takes too long is ended from outside.
@@ -83,7 +83,9 @@ class Worker:
             answer, failure = call_hook(project.hooks[number], value)
             if failure is not None:
                 short = {"hook": number, "error": failure[0], "text": ""}
-                reply["failures"].append(short | ({"text": failure[1]} if len(reply["failures"]) < TOLD_FAILURES else {}))
+                reply["failures"].append(
+                    short | ({"text": failure[1]} if len(reply["failures"]) < TOLD_FAILURES else {})
+                )
                 reply["is_last"] = reply["is_last"] or failure[2]
             if answer is not None:
                 reply |= {"hook": number, "answer": answer}

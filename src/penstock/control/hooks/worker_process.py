@@ -14,9 +14,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-from penstock.control.hooks.messages import MESSAGE_LIMIT_BYTES, MessageError, decode, encode
+from penstock.control.hooks.messages import MESSAGE_LIMIT_BYTES, MessageError, decode
 from penstock.control.hooks.settings import PolicySettings
 from penstock.control.hooks.sources import Sources
+from penstock.control.whole_file import seal_file
 
 PLACE_BYTES, PAGE_BYTES = 2, 4096
 LAST_WORDS_BYTES = 4000
@@ -24,15 +25,12 @@ LAST_WORDS_BYTES = 4000
 
 def open_sources(sources: Sources) -> int:
     """A sealed file in memory with the project's bytes; every worker of this version gets its descriptor."""
-    number = os.memfd_create("penstock-policy", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(number), "wb") as file:
-        file.write(marshal.dumps((str(sources.path), sources.name, sources.files)))
-    return number
+    return seal_file("penstock-policy", [marshal.dumps((str(sources.path), sources.name, sources.files))])
 
 
 @dataclass(eq=False)
 class WorkerProcess:
-    """One worker. `hooks` is None until it has loaded the project."""
+    """One worker."""
 
     program: subprocess.Popen[bytes]
     connection: socket.socket
@@ -52,7 +50,9 @@ class WorkerProcess:
         ours.setblocking(False)
         place = os.memfd_create("penstock-place", os.MFD_CLOEXEC)
         os.ftruncate(place, PAGE_BYTES)
-        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # a full pipe takes no more: nobody waits for a reader
+        reading, writing = os.pipe2(
+            os.O_NONBLOCK | os.O_CLOEXEC
+        )  # a full pipe takes no more: nobody waits for a reader
         sources = os.open(f"/proc/self/fd/{sources_fd}", os.O_RDONLY)  # read from its beginning, whoever else reads
         standing = {"socket": theirs.fileno(), "sources": sources, "place": place}
         standing |= {"memory_mb": settings.memory_mb, "network": settings.network}
@@ -78,12 +78,8 @@ class WorkerProcess:
             os.close(sources)
         return cls(program, ours, place, reading, now_s)
 
-    def say(self, message: dict[str, Any]) -> bool:
-        """Give it a message. False when it takes none: it died, or its socket is full."""
-        return self.say_bytes(encode(message))
-
-    def say_bytes(self, content: bytes) -> bool:
-        """Give it a message that is encoded already."""
+    def say(self, content: bytes) -> bool:
+        """Give it a message. False when it takes none: it died."""
         try:
             self.connection.send(content)
         except OSError:

@@ -1,0 +1,91 @@
+"""The two rings between a worker of the packet path and the pool: records of one size, one writer, one reader each.
+
+    | written | read | lost | record 0 | record 1 | ...            written, read, lost: a cache line each; `path.events`
+
+    asks      the path writes: the layout of an event, with EVENT_ASKS among its flags and other words where an event has
+              what an ask cannot know yet (`asks`)
+    answers   the pool writes: an identity, an action, and what the action needs (ANSWER_*)
+
+A full ring loses the record and counts it. Neither side waits: the path has a time for each answer, and a verdict without.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.hooks.verdict import TEXT_LIMIT, URL_LIMIT, Verdict
+from penstock.path.events import RING_HEAD_BYTES, RING_LOST, RING_READ, RING_WRITTEN
+from penstock.policy.actions import BLOCK, FORWARD, REDIRECT, REPORT
+
+ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY = 0, 8, 16  # int64; action -1: none, the tables decide; category -1: none
+ANSWER_URL_BYTES, ANSWER_TEXT_BYTES = 24, 32
+ANSWER_URL = 64
+ANSWER_TEXT = ANSWER_URL + URL_LIMIT + 16
+TEXT_BYTES = 4 * TEXT_LIMIT
+ANSWER_BYTES = 4096
+ANSWER_COUNT = 256
+ANSWERS_BYTES = RING_HEAD_BYTES + ANSWER_BYTES * ANSWER_COUNT
+NO_ACTION = NO_CATEGORY = -1
+
+ACTIONS = {"allow": FORWARD, "report": REPORT, "block": BLOCK, "redirect": REDIRECT}
+
+assert ANSWER_TEXT + TEXT_BYTES <= ANSWER_BYTES
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring in memory; `count` is a power of two."""
+
+    memory: NDArray[np.uint8]
+    record_bytes: int
+    count: int
+
+    @classmethod
+    def lay(cls, memory: NDArray[np.uint8], record_bytes: int) -> "Ring":
+        """The ring that fills this memory."""
+        return cls(memory, record_bytes, (len(memory) - RING_HEAD_BYTES) // record_bytes)
+
+    def _word(self, at: int) -> Any:
+        return self.memory[at : at + 8].view(np.int64)
+
+    def _record(self, number: int) -> NDArray[np.uint8]:
+        start = RING_HEAD_BYTES + (number % self.count) * self.record_bytes
+        return self.memory[start : start + self.record_bytes]
+
+    @property
+    def lost(self) -> int:
+        """Records that found it full."""
+        return int(self._word(RING_LOST)[0])
+
+    def read(self) -> Iterator[bytes]:
+        """The records that are there now; each is taken when the next one is asked for."""
+        written, read = int(self._word(RING_WRITTEN)[0]), int(self._word(RING_READ)[0])
+        for number in range(
+            read, read + min(max(written - read, 0), self.count)
+        ):  # the writer may have been taken over
+            yield self._record(number).tobytes()
+            self._word(RING_READ)[0] = number + 1
+
+    def write(self, content: bytes) -> bool:
+        """Append a record. False when the ring is full."""
+        written = int(self._word(RING_WRITTEN)[0])
+        if written - int(self._word(RING_READ)[0]) >= self.count:
+            self._word(RING_LOST)[0] += 1
+            return False
+        self._record(written)[: len(content)] = np.frombuffer(content, np.uint8)
+        self._word(RING_WRITTEN)[0] = written + 1
+        return True
+
+
+def pack_answer(identity: int, verdict: Verdict | None, categories: list[str]) -> bytes:
+    """An answer's record; `categories` are those of the snapshot in force, one that is not there is none."""
+    action = NO_ACTION if verdict is None else ACTIONS[verdict.action]
+    known = verdict is not None and verdict.category in categories
+    category = categories.index(verdict.category) if verdict and verdict.category and known else NO_CATEGORY
+    url = (verdict.url or "").encode() if verdict else b""
+    text = (verdict.text or "").encode() if verdict else b""
+    words = np.array([identity, action, category, len(url), len(text)], np.int64).tobytes()
+    return words.ljust(ANSWER_URL, b"\0") + url.ljust(ANSWER_TEXT - ANSWER_URL, b"\0") + text
