@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from penstock.control.hooks.settings import PolicySettings
 from penstock.control.hooks.sources import Sources
 from penstock.control.hooks.trial import read_declarations, read_recording, run_recording
+from penstock.hooks.project import SUBSCRIBER
 
 
 def show_project(project: Path) -> None:
     """Which hooks there are, what reaches them, and where they stand. Raises ProjectError."""
-    table = Table("hook", "kind", "is asked about", "where", box=None, pad_edge=False)
     for hook in read_declarations(PolicySettings(project=project)):
-        table.add_row(hook.name, hook.kind, str(hook.filter) if hook.kind != "on_subscriber" else "", hook.place)
-    Console(soft_wrap=True).print(table)
+        declared = "" if hook.kind == SUBSCRIBER else f" ({hook.filter})"
+        print(f"{hook.place}: @{hook.kind}{declared} {hook.name}")
 
 
 def try_project(project: Path, recording: Path, budget_ms: int, memory_mb: int) -> int:

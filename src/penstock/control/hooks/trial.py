@@ -1,9 +1,9 @@
 """Trying a project at a desk: what it declares, and what it says of recorded requests. `penstock policy show` and `test`.
 
-Each line of a recording is a line of the event log, or one like it: `host` at least, with `path`, `profile` and
-`categories` where hooks want them, and `expect` with what shall come of it: `allow`, `block`, `redirect`, `report`, or `none`
-for no opinion; or several of `action`, `category`, `text`, `url` and `hook`. A line with `introduce` in the place of a host is
-a subscriber, of whom a profile is expected.
+Each line of a recording is a line of the event log, or like one: `host` at least, with `path`, `profile` and `categories`
+where hooks want them, and `expect` with what shall come of it: `allow`, `block`, `redirect`, `report`, or `none` for no
+opinion; or several of `action`, `category`, `text`, `url` and `hook`. A line with `introduce` in the place of a host is a
+subscriber, of whom a profile is expected.
 
 Hooks run in the same processes, with the same limits, as in `run`.
 """
