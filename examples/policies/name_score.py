@@ -2,8 +2,8 @@
 
     bits per character of the label, its digits, its length ─► a score from 0 to 1 ─► reported from REPORTED on
 
-Nothing is refused for its looks. The events tell a person where to look, and `on_verdict` says once per subscriber when he asks
-for many such names. A process remembers only what it saw itself since it was started: that is enough for a hint.
+Nothing is refused for its looks. The events tell a person where to look, and `on_verdict` says once per subscriber when he
+asks for many such names. A process remembers only what it saw itself since it was started: that is enough for a hint.
 """
 
 import math

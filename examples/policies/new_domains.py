@@ -1,6 +1,6 @@
 """New domains at night: from 22:00 to 6:00 a name of the category `new` is for adults alone.
 
-A feed of newly registered names fills the category; phishing lives there for its first hours, and nobody who sleeps needs it.
+A feed of newly registered names fills the category; phishing lives there in its first hours, and who sleeps needs none.
 By day, and for adults, lists and profiles decide as they would without this file.
 """
 

@@ -76,8 +76,15 @@ def test_its_plain_form_is_the_same_filter(declared: dict[str, Any]) -> None:
     assert Filter.from_data(json.loads(json.dumps(built.to_data()))) == built
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
-       | st.dictionaries(st.sampled_from(["ports", "hosts", "categories", "x"]), inner, max_size=3), max_leaves=8))  # fmt: skip
+KEYS = st.sampled_from(["ports", "hosts", "categories", "x"])
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
 def test_what_is_no_plain_form_is_refused(data: Any) -> None:
     try:
         built = Filter.from_data(data)

@@ -1,6 +1,6 @@
 """Exam mode of a school: while an exam is written, pupils reach the exam's server and nothing else.
 
-`exams.csv` beside this file says when, in the school's own time; it is read again when it changes, like every file of a project.
+`exams.csv` beside this file says when, in the school's own time; it is read again when it changes, like all of a project.
 Who appears at one of the school's addresses is a pupil, whatever the register says of him.
 """
 

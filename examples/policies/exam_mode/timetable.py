@@ -28,7 +28,9 @@ def read_exams() -> list[Exam]:
                 datetime.fromisoformat(f"{row['date']}T{row[key]}").replace(tzinfo=ZONE) for key in ("from", "to")
             )
         except (KeyError, ValueError) as error:
-            raise ValueError(f"exams.csv:{number}: expected name,date,from,to such as 2026-06-08,09:00: {error}") from None
+            raise ValueError(
+                f"exams.csv:{number}: expected name,date,from,to such as 2026-06-08,09:00: {error}"
+            ) from None
         exams.append(Exam(row["name"], begins, ends))
     return exams
 
@@ -37,6 +39,6 @@ EXAMS = read_exams()
 
 
 def find_exam(time: datetime) -> Exam | None:
-    """The exam that is being written. Compared in UTC: within one zone Python compares clocks, which stand twice at 2:30."""
+    """The exam that is being written. In UTC: within one zone Python compares clocks, which show 2:30 twice."""
     now = time.astimezone(UTC)
     return next((exam for exam in EXAMS if exam.begins.astimezone(UTC) <= now < exam.ends.astimezone(UTC)), None)

@@ -7,16 +7,18 @@ A job waits one budget at most, from when it was asked, wherever it is then. Eac
 given. Refuses to know what an answer is for.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.control.hooks.crew import Crew
 from penstock.control.hooks.messages import Declaration, MessageError, Reply, Value, decode_reply, encode, encode_value
+from penstock.control.hooks.turns import Turns
 from penstock.control.hooks.worker_process import WorkerProcess
+from penstock.hooks.request import Request
 
 ANSWERED, SILENT, LATE, DIED, UNASKED = "answered", "silent", "late", "died", "unasked"
+HANGING = 0.2  # of a budget: who has a job for longer is not counted on
 ENDS = (ANSWERED, SILENT, LATE, DIED, UNASKED)
 """How a job ends: with an opinion; without one; not in time; with its process; without any hook that could be asked."""
 
@@ -37,6 +39,11 @@ class Job:
     """Those to ask, by their numbers there."""
     is_over: bool = False
 
+    @property
+    def asker(self) -> Hashable:
+        """Who asks; without a subscriber his address."""
+        return self.value.subscriber or self.value.client if isinstance(self.value, Request) else None
+
     def find_hook(self, number: int) -> Declaration | None:
         """The hook that a worker means."""
         return self.declared[number] if 0 <= number < len(self.declared) else None
@@ -56,7 +63,7 @@ class Lane:
         self._end, self._fault = end, fault
         self.crew: Crew | None = None
         self.former: list[Crew] = []
-        self._queue: deque[Job] = deque()
+        self._turns: Turns[Job] = Turns(max(1, limit // 2))
         self._waiting: dict[int, Job] = {}  # in the order in which they were asked
 
     @property
@@ -75,7 +82,7 @@ class Lane:
             return self._finish(job, UNASKED, None, now_s)
         if len(self._waiting) > self.room:
             return self._finish(job, LATE, None, now_s)
-        self._queue.append(job)
+        self._turns.put(job)
         self._dispatch(now_s)
 
     def turn(self, now_s: float) -> None:
@@ -102,7 +109,7 @@ class Lane:
         if self.crew is not None and self.crew is not crew:
             self.dismiss(self.crew)
         self.crew = crew
-        for job in self._queue:
+        for job in self._turns:
             plan(job)
 
     def dismiss(self, crew: Crew) -> None:
@@ -134,6 +141,7 @@ class Lane:
         except MessageError:
             return self._lose(crew, worker, "nonsense", now_s)
         worker.job = None
+        self._turns.release(job)
         crew.praise()
         self._finish(job, ANSWERED if reply.answer is not None else SILENT, reply, now_s)
         if reply.is_last:
@@ -146,6 +154,7 @@ class Lane:
         """A worker is of no use any more."""
         job = worker.job
         if job is not None:
+            self._turns.release(job)
             self._fault(job, worker.hook, cause, worker.read_last_words())
             self._finish(job, LATE if cause == "late" else DIED, None, now_s)
         else:
@@ -164,32 +173,27 @@ class Lane:
             self._finish(job, LATE, None, now_s)
 
     def _dispatch(self, now_s: float) -> None:
-        while self._queue and self.crew is not None:
-            if self._queue[0].is_over:
-                self._queue.popleft()
-                continue
-            worker = self._find_free()
-            if worker is None:
-                return
-            self._give(worker, self._queue.popleft(), now_s)
+        while (worker := self._find_free(now_s)) is not None and (job := self._turns.take()) is not None:
+            self._give(worker, job, now_s)
 
-    def _find_free(self) -> WorkerProcess | None:
-        assert self.crew is not None
-        loaded = self.crew.loaded
-        if sum(worker.job is not None for worker in loaded) >= self.limit:
-            return None
-        return next((worker for worker in loaded if worker.job is None), None)
+    def _find_free(self, now_s: float) -> WorkerProcess | None:
+        """Who can take a job. A worker that seems to hang does not count: a spare one works in its place."""
+        loaded = self.crew.loaded if self.crew is not None else []
+        busy = sum(worker.job is not None and now_s - worker.job_s < self.budget_s * HANGING for worker in loaded)
+        return next((worker for worker in loaded if worker.job is None), None) if busy < self.limit else None
 
     def _give(self, worker: WorkerProcess, job: Job, now_s: float) -> None:
-        if not job.hooks:
-            return self._finish(job, UNASKED, None, now_s)
+        assert self.crew is not None
         try:
             content = encode({"n": job.number, "kind": job.kind, "hooks": job.hooks, "value": encode_value(job.value)})
         except MessageError:
-            return self._finish(job, UNASKED, None, now_s)
-        if worker.say(content):
+            content = b""
+        if not job.hooks or not content:
+            self._turns.release(job)
+            self._finish(job, UNASKED, None, now_s)
+        elif worker.give(content):
             worker.job, worker.job_s = job, now_s
         else:
-            assert self.crew is not None
-            self._queue.appendleft(job)
+            self._turns.release(job)
+            self._turns.put(job)
             self._lose(self.crew, worker, "ended", now_s)

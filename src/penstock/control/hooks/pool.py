@@ -101,7 +101,8 @@ class HookPool:
     @property
     def is_ready(self) -> bool:
         """Can it answer as fast as it ever will?"""
-        return self._lane.crew is not None and self._lane.crew.is_complete and self._coming is None
+        crews = [crew for crew in (self._lane.crew, self._behind.crew) if crew is not None]
+        return self.generation > 0 and self._coming is None and all(crew.is_complete for crew in crews)
 
     @property
     def is_busy(self) -> bool:

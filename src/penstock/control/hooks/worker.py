@@ -36,7 +36,6 @@ from penstock.control.hooks.messages import (
 from penstock.hooks.project import REQUEST, SUBSCRIBER, Hook, project
 from penstock.hooks.verdict import Verdict
 
-NO_HOOK = 0xFFFF
 PLACE_BYTES = 2
 PARENT_DEATH_SIGNAL = 1  # of prctl
 FRAMES = 12  # of a traceback, the innermost
@@ -79,7 +78,7 @@ class Worker:
         value = decode_value(job["kind"], job["value"])
         reply: dict[str, Any] = {"n": job["n"], "hook": None, "answer": None, "failures": [], "is_last": False}
         for number in job["hooks"]:
-            self._set_place(number)
+            self.place[:PLACE_BYTES] = number.to_bytes(PLACE_BYTES, "little")  # who ends us asks whose fault it was
             answer, failure = call_hook(project.hooks[number], value)
             if failure is not None:
                 short = {"hook": number, "error": failure[0], "text": ""}
@@ -90,13 +89,8 @@ class Worker:
             if answer is not None:
                 reply |= {"hook": number, "answer": answer}
                 break
-        self._set_place(NO_HOOK)
         reply["printed"] = self.printed.take()
         return reply | {"content": encode(reply)}
-
-    def _set_place(self, number: int) -> None:
-        """Say which hook runs: who ends us wants to know whose fault it was."""
-        self.place[:PLACE_BYTES] = number.to_bytes(PLACE_BYTES, "little")
 
 
 def call_hook(hook: Hook, value: Value) -> tuple[Any, tuple[str, str, bool] | None]:

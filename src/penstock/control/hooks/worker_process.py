@@ -20,6 +20,7 @@ from penstock.control.hooks.sources import Sources
 from penstock.control.whole_file import seal_file
 
 PLACE_BYTES, PAGE_BYTES = 2, 4096
+NO_HOOK = 0xFFFF
 LAST_WORDS_BYTES = 4000
 
 
@@ -78,9 +79,10 @@ class WorkerProcess:
             os.close(sources)
         return cls(program, ours, place, reading, now_s)
 
-    def say(self, content: bytes) -> bool:
-        """Give it a message. False when it takes none: it died."""
+    def give(self, content: bytes) -> bool:
+        """Give it a job. False when it takes none: it died."""
         try:
+            os.pwrite(self.place, NO_HOOK.to_bytes(PLACE_BYTES, "little"), 0)
             self.connection.send(content)
         except OSError:
             return False
@@ -102,7 +104,7 @@ class WorkerProcess:
 
     @property
     def hook(self) -> int:
-        """The hook that it runs, or ran last."""
+        """The hook that it runs for its job, or ran last; NO_HOOK before the first."""
         return int.from_bytes(os.pread(self.place, PLACE_BYTES, 0), "little")
 
     def read_last_words(self) -> str:
