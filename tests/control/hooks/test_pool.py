@@ -26,6 +26,15 @@ def answer(request):
 """
 
 
+ANSWER = """
+from penstock.hooks import Verdict, on_request
+@on_request()
+def f(request):
+    {0}
+    return Verdict.allow()
+"""
+
+
 def reload(driver: Driver, code: str) -> None:
     """Load other code, as the hook process does when a file changed."""
     path = driver.pool.settings.project
@@ -55,12 +64,16 @@ def test_new_code_takes_over_without_a_gap(tmp_path: Path) -> None:
 BROKEN = {
     "syntax": ("def f(:\n", "example_policy.py:1: SyntaxError"),
     "import": ("\n\nimport no_such_module\n", "example_policy.py:3: ModuleNotFoundError"),
-    "filter": ("from penstock.hooks import on_request\n@on_request(ports=0)\ndef f(r): pass\n", "example_policy.py:2: FilterError: ports"),
+    "filter": (
+        "from penstock.hooks import on_request\n@on_request(ports=0)\ndef f(r): pass\n",
+        "example_policy.py:2: FilterError: ports",
+    ),
     "no hooks": ("x = 1\n", "expected a hook at least"),
     "exit": ("import os\nos._exit(3)\n", "it ended while it loaded"),
     "sys.exit": ("import sys\nsys.exit()\n", "example_policy.py:2: SystemExit"),
     "too much": (
-        "from penstock.hooks import on_request\n@on_request(hosts=[f'{n}.example' for n in range(50_000)])\ndef f(r): pass\n",
+        "from penstock.hooks import on_request\n"
+        "@on_request(hosts=[f'{n}.example' for n in range(50_000)])\ndef f(r): pass\n",
         "too much is declared",
     ),
     "memory": ("x = [bytes(1 << 20) for _ in range(10_000)]\n", "example_policy.py:1: MemoryError"),
@@ -143,7 +156,7 @@ def test_what_no_hook_wants_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_backlog_ends_in_time(tmp_path: Path) -> None:
     """More than can be answered: each ends once, none waits for longer than the budget, and those that fit are answered."""
-    code = "import time\nfrom penstock.hooks import Verdict, on_request\n@on_request()\ndef f(r): time.sleep(0.02); return Verdict.allow()\n"
+    code = ANSWER.format("__import__('time').sleep(0.02)")
     with drive_code(tmp_path, code, budget_ms=300) as driver:
         asked = [driver.ask(make_request("a.example", subscriber=f"{n % 7}")) for n in range(5000)]
         driver.wait(lambda: not driver.pool.is_busy)
@@ -239,7 +252,7 @@ def test_the_network_is_there_for_who_may_have_it(tmp_path: Path, network: bool)
 
 
 def test_memory_is_what_the_settings_say(tmp_path: Path) -> None:
-    code = "from penstock.hooks import Verdict, on_request\n@on_request()\ndef f(r): bytes(150 << 20); return Verdict.allow()\n"
+    code = ANSWER.format("bytes(150 << 20)")
     for memory_mb, verdict in ((128, None), (512, Verdict.allow())):
         with drive_code(tmp_path, code, memory_mb=memory_mb) as driver:
             assert driver.answer(make_request("a.example")) == verdict

@@ -114,8 +114,8 @@ def decode_declarations(message: dict[str, Any]) -> tuple[Declaration, ...]:
     """What a project declares. Raises MessageError."""
     try:
         rows = message["hooks"]
-        if len(rows) > HOOK_LIMIT:
-            raise MessageError(f"{len(rows)} hooks")
+        if not isinstance(rows, list) or not 1 <= len(rows) <= HOOK_LIMIT:
+            raise MessageError(f"no list of hooks: {rows!r:.100}")
         return tuple(_decode_declaration(row) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"no list of hooks: {error}") from None
