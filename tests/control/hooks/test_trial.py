@@ -1,9 +1,11 @@
 """`penstock policy show` and `test`: what they say, and what they end with."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -154,17 +156,33 @@ def test_a_project_that_cannot_be_loaded_says_where(project: Path) -> None:
     assert run("show", project.with_name("absent.py")).returncode == 1
 
 
-def test_it_works_for_who_is_not_root(project: Path, tmp_path: Path) -> None:
+def test_it_works_for_who_is_not_root() -> None:
     """At a desk: the same without the change of the user; skipped where nobody else can read this environment."""
-    probe = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", ""], capture_output=True
+    as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable]
+    if subprocess.run([*as_nobody, "-c", "import penstock"], capture_output=True).returncode:
+        pytest.skip("this environment is closed to others")
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "example_policy.py").write_text(CODE)
+        recording = record(directory / "recorded.json", {"host": "a.example", "expect": "none"})
+        command = [*as_nobody, "-m", "penstock", "policy", "test", directory / "example_policy.py", recording]
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (tried.returncode, tried.stderr) == (0, "")
+
+
+def test_modules_in_a_closed_directory_can_be_imported(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who tries Penstock from a home directory: an environment that the user of the hooks could not open."""
+    closed = tmp_path / "closed"
+    (closed / "ours").mkdir(parents=True)
+    (closed / "ours" / "__init__.py").write_text("word = 'imported'\n")
+    closed.chmod(0o700)
+    monkeypatch.setenv("PYTHONPATH", f"{closed}:{os.environ.get('PYTHONPATH', '')}")
+    project.write_text(
+        "from penstock.hooks import Verdict, on_request\n@on_request()\ndef f(request):\n"
+        "    from ours import word\n    return Verdict.block(word)\n"
     )
-    if probe.returncode:
-        pytest.skip("this Python is closed to others")
-    recording = record(tmp_path / "recorded.json", {"host": "a.example", "expect": "none"})
-    project.parent.chmod(0o755)
-    tried = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-m", "penstock", "policy", "test", project, recording],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert tried.returncode == 0
+    recording = record(tmp_path / "recorded.json", {"host": "a.example", "expect": {"category": "imported"}})
+    assert run("test", project, recording).returncode == 0

@@ -45,7 +45,8 @@ from penstock.hooks.request import Subscriber
 from penstock.line.privileges import CAPABILITIES, keep_capabilities, read_permitted
 from penstock.path.events import EVENT_BYTES, EVENTS_BYTES
 
-TICK_S = 0.001  # between looks at the rings: what a worker of the path writes wakes nobody
+TICK_S, BUSY_TICK_S = 0.001, 0.0002  # between looks at the rings: what a worker of the path writes wakes nobody
+BUSY_S = 0.02  # behind an ask more are likely
 STATE_S = 0.5
 RIGHTS = ("setuid", "setgid", "setpcap", "kill")
 ORDER_BYTES = 65_536
@@ -75,6 +76,7 @@ class HookProcess:
         self.owners: RegisteredOwners | None = None
         self._rings: dict[int, Ring] = {}  # by identity of what is asked
         self._state, self._state_s = b"", 0.0
+        self._asked_s = 0.0
 
     def serve(self) -> None:
         """Until standard input ends."""
@@ -95,13 +97,10 @@ class HookProcess:
     def _sleep(self) -> bool:
         """Wait for something to do. False when standard input has ended."""
         pools = [pool for pool in (self.pool, self.coming) if pool is not None]
-        wait = select.poll()
-        for number in (self.orders.fileno(), *(fd for pool in pools for fd in pool.fds())):
-            wait.register(number, select.POLLIN)
-        ready = wait.poll(TICK_S * 1000 if pools else STATE_S * 1000)
-        if any(number == self.orders.fileno() for number, _ in ready):
-            return self._obey()
-        return True
+        numbers = [self.orders.fileno(), *(number for pool in pools for number in pool.fds())]
+        tick_s = BUSY_TICK_S if time.monotonic() - self._asked_s < BUSY_S else TICK_S
+        ready, _, _ = select.select(numbers, [], [], tick_s)
+        return self._obey() if self.orders.fileno() in ready else True
 
     # ---- the path -----------------------------------------------------------------------------------------------------
     def _take_asks(self, now_s: float) -> None:
@@ -116,6 +115,7 @@ class HookProcess:
                     self.answers[number].write(pack_answer(identity, None, []))
                     continue
                 self._rings[identity] = self.answers[number]
+                self._asked_s = now_s
                 self.pool.ask(request, identity, now_s)
 
     def _give_answers(self, pool: HookPool, now_s: float) -> None:
@@ -190,7 +190,10 @@ class HookProcess:
 
     # ---- the control process ------------------------------------------------------------------------------------------
     def _obey(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self.orders, ORDER_BYTES, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self.orders, ORDER_BYTES, 1)
+        except ConnectionError:  # who started us is gone, and had not heard all that we said
+            return False
         order, _, content = message.partition(b" ")
         now_s = time.monotonic()
         if order == b"follow":
