@@ -77,7 +77,8 @@ class Crew:
             try:
                 self.workers.append(WorkerProcess.start(self.version.descriptor, self.settings, now_s))
             except OSError as error:
-                self.report("a worker process cannot be started", error=str(error))
+                self.failure = LoadFailure(f"a worker process cannot be started: {error}")
+                self.report("a worker process of the policy cannot be started", error=str(error))
                 self._wait(now_s)
 
     def _hear_start(self, worker: WorkerProcess, now_s: float) -> None:
