@@ -4,7 +4,6 @@ import struct
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,7 +103,7 @@ def test_an_answer(verdict: Verdict | None, action: int, category: int, url: byt
 
 @given(st.lists(st.sampled_from(["write", "write", "read"]), max_size=60))
 def test_a_ring_keeps_order_and_counts_what_is_lost(steps: list[str]) -> None:
-    ring = Ring.lay(np.zeros(192 + 8 * 16, np.uint8), 16)
+    ring = Ring(bytearray(192 + 8 * 16), 16)
     kept: list[bytes] = []
     lost = 0
     for number, step in enumerate(steps):

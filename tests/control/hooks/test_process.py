@@ -1,6 +1,5 @@
 """The hook process by its keeper, with real rings in shared memory: what a worker of the path asks is answered there."""
 
-import json
 import mmap
 import os
 import signal
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -227,5 +225,3 @@ def test_what_is_counted_is_told(site: Site) -> None:
         "penstock_hook_workers 3.0",
     ):
         assert f"\n{line}\n" in text
-    json.dumps(site.keeper.state)
-    assert np.sum(site.keeper.state["counts"]["times"]) == 3 if site.keeper.state else False

@@ -28,7 +28,6 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import structlog
 
 from penstock.control.configuration import Configuration
@@ -46,6 +45,7 @@ from penstock.line.privileges import CAPABILITIES, keep_capabilities, read_permi
 from penstock.path.events import EVENT_BYTES, EVENTS_BYTES
 
 TICK_S, BUSY_TICK_S = 0.001, 0.0002  # between looks at the rings: what a worker of the path writes wakes nobody
+LOOK_S = 0.05  # between looks at processes and files, when nothing happens
 BUSY_S = 0.02  # behind an ask more are likely
 STATE_S = 0.5
 RIGHTS = ("setuid", "setgid", "setpcap", "kill")
@@ -58,9 +58,9 @@ log = structlog.get_logger()
 def map_rings(place: dict[str, int], record_bytes: int, size_bytes: int) -> list[Ring]:
     """The rings in a file in memory: `fd`, `workers`, and where the first begins and how far the next is from it."""
     length = place["offset"] + (place["workers"] - 1) * place["stride"] + size_bytes
-    memory = np.frombuffer(mmap.mmap(place["fd"], length), np.uint8)
+    memory = memoryview(mmap.mmap(place["fd"], length))
     starts = (place["offset"] + worker * place["stride"] for worker in range(place["workers"]))
-    return [Ring.lay(memory[start : start + size_bytes], record_bytes) for start in starts]
+    return [Ring(memory[start : start + size_bytes], record_bytes) for start in starts]
 
 
 class HookProcess:
@@ -76,12 +76,20 @@ class HookProcess:
         self.owners: RegisteredOwners | None = None
         self._rings: dict[int, Ring] = {}  # by identity of what is asked
         self._state, self._state_s = b"", 0.0
-        self._asked_s = 0.0
+        self._asked_s = self._due_s = 0.0
 
     def serve(self) -> None:
         """Until standard input ends."""
-        while self._sleep():
-            self.turn(time.monotonic())
+        numbers = [self.orders.fileno()]
+        while True:
+            tick_s = BUSY_TICK_S if time.monotonic() - self._asked_s < BUSY_S else TICK_S
+            ready, _, _ = select.select(numbers, [], [], tick_s)
+            if self.orders.fileno() in ready and not self._obey():
+                break
+            now_s = time.monotonic()
+            if ready or any(ring.has_more for ring in self.asks) or now_s >= self._due_s:
+                self.turn(now_s)
+                numbers = [self.orders.fileno(), *(number for pool in self._pools() for number in pool.fds())]
         self.close()
 
     def turn(self, now_s: float) -> None:
@@ -93,14 +101,11 @@ class HookProcess:
                 self._say(b"profiles " + json.dumps(pair).encode())
         self._look_at_project(now_s)
         self._tell_state(now_s)
+        ends = [at for pool in self._pools() if (at := pool.next_s()) is not None]
+        self._due_s = min([now_s + LOOK_S, *ends])
 
-    def _sleep(self) -> bool:
-        """Wait for something to do. False when standard input has ended."""
-        pools = [pool for pool in (self.pool, self.coming) if pool is not None]
-        numbers = [self.orders.fileno(), *(number for pool in pools for number in pool.fds())]
-        tick_s = BUSY_TICK_S if time.monotonic() - self._asked_s < BUSY_S else TICK_S
-        ready, _, _ = select.select(numbers, [], [], tick_s)
-        return self._obey() if self.orders.fileno() in ready else True
+    def _pools(self) -> list[HookPool]:
+        return [pool for pool in (self.pool, self.coming) if pool is not None]
 
     # ---- the path -----------------------------------------------------------------------------------------------------
     def _take_asks(self, now_s: float) -> None:
@@ -230,9 +235,8 @@ class HookProcess:
 
     def close(self) -> None:
         """End all worker processes."""
-        for pool in (self.pool, self.coming):
-            if pool is not None:
-                pool.close()
+        for pool in self._pools():
+            pool.close()
         self.pool = self.coming = None
 
 

@@ -9,12 +9,9 @@
 A full ring loses the record and counts it. Neither side waits: the path has a time for each answer, and a verdict without.
 """
 
+import mmap
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from penstock.hooks.verdict import TEXT_LIMIT, URL_LIMIT, Verdict
 from penstock.path.events import RING_HEAD_BYTES, RING_LOST, RING_READ, RING_WRITTEN
@@ -30,53 +27,52 @@ ANSWER_COUNT = 256
 ANSWERS_BYTES = RING_HEAD_BYTES + ANSWER_BYTES * ANSWER_COUNT
 NO_ACTION = NO_CATEGORY = -1
 
+WRITTEN, READ, LOST = RING_WRITTEN // 8, RING_READ // 8, RING_LOST // 8
 ACTIONS = {"allow": FORWARD, "report": REPORT, "block": BLOCK, "redirect": REDIRECT}
 
 assert ANSWER_TEXT + TEXT_BYTES <= ANSWER_BYTES
 
 
-@dataclass(frozen=True)
 class Ring:
-    """One ring in memory; `count` is a power of two."""
+    """One ring in memory."""
 
-    memory: NDArray[np.uint8]
-    record_bytes: int
-    count: int
+    def __init__(self, memory: bytearray | memoryview | mmap.mmap, record_bytes: int) -> None:
+        """The ring that fills this memory: as many records as there is room for."""
+        self._memory = memoryview(memory).cast("B")
+        self._words = self._memory[:RING_HEAD_BYTES].cast("q")
+        self.record_bytes, self.count = record_bytes, (len(self._memory) - RING_HEAD_BYTES) // record_bytes
 
-    @classmethod
-    def lay(cls, memory: NDArray[np.uint8], record_bytes: int) -> "Ring":
-        """The ring that fills this memory."""
-        return cls(memory, record_bytes, (len(memory) - RING_HEAD_BYTES) // record_bytes)
-
-    def _word(self, at: int) -> Any:
-        return self.memory[at : at + 8].view(np.int64)
-
-    def _record(self, number: int) -> NDArray[np.uint8]:
+    def _record(self, number: int) -> memoryview:
         start = RING_HEAD_BYTES + (number % self.count) * self.record_bytes
-        return self.memory[start : start + self.record_bytes]
+        return self._memory[start : start + self.record_bytes]
+
+    @property
+    def has_more(self) -> bool:
+        """Is there anything to read?"""
+        return self._words[WRITTEN] != self._words[READ]
 
     @property
     def lost(self) -> int:
         """Records that found it full."""
-        return int(self._word(RING_LOST)[0])
+        return self._words[LOST]
 
     def read(self) -> Iterator[bytes]:
         """The records that are there now; each is taken when the next one is asked for."""
-        written, read = int(self._word(RING_WRITTEN)[0]), int(self._word(RING_READ)[0])
+        written, read = self._words[WRITTEN], self._words[READ]
         for number in range(
             read, read + min(max(written - read, 0), self.count)
         ):  # the writer may have been taken over
-            yield self._record(number).tobytes()
-            self._word(RING_READ)[0] = number + 1
+            yield bytes(self._record(number))
+            self._words[READ] = number + 1
 
     def write(self, content: bytes) -> bool:
         """Append a record. False when the ring is full."""
-        written = int(self._word(RING_WRITTEN)[0])
-        if written - int(self._word(RING_READ)[0]) >= self.count:
-            self._word(RING_LOST)[0] += 1
+        written = self._words[WRITTEN]
+        if written - self._words[READ] >= self.count:
+            self._words[LOST] += 1
             return False
-        self._record(written)[: len(content)] = np.frombuffer(content, np.uint8)
-        self._word(RING_WRITTEN)[0] = written + 1
+        self._record(written)[: len(content)] = content
+        self._words[WRITTEN] = written + 1
         return True
 
 
@@ -87,5 +83,5 @@ def pack_answer(identity: int, verdict: Verdict | None, categories: list[str]) -
     category = categories.index(verdict.category) if verdict and verdict.category and known else NO_CATEGORY
     url = (verdict.url or "").encode() if verdict else b""
     text = (verdict.text or "").encode() if verdict else b""
-    words = np.array([identity, action, category, len(url), len(text)], np.int64).tobytes()
+    words = struct.pack("<5q", identity, action, category, len(url), len(text))
     return words.ljust(ANSWER_URL, b"\0") + url.ljust(ANSWER_TEXT - ANSWER_URL, b"\0") + text
