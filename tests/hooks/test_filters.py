@@ -65,6 +65,17 @@ def model(declared: dict[str, Any], request: Request) -> bool:
     return True
 
 
+@given(st.data(), REQUESTS)
+def test_one_key_means_what_the_model_says(data: st.DataObject, request: Request) -> None:
+    key = data.draw(st.sampled_from(["categories", "profiles", "protocols", "ports", "hosts"]))
+    declared = data.draw(DECLARED)
+    alone = {name: value if name == key else None for name, value in declared.items()}
+    if key == "hosts" and request.host and declared["hosts"]:
+        labels = request.host.split(".")
+        alone["hosts"].append(".".join(labels[data.draw(st.integers(0, len(labels) - 1)) :]))
+    assert Filter.declare(**alone).matches(request) == model(alone, request)
+
+
 @given(DECLARED, REQUESTS)
 def test_it_means_what_the_model_says(declared: dict[str, Any], request: Request) -> None:
     assert Filter.declare(**declared).matches(request) == model(declared, request)

@@ -65,7 +65,7 @@ class Driver:
     pool: HookPool
     said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     answers: dict[int, Verdict | None] = field(default_factory=dict)
-    deciders: dict[int, str] = field(default_factory=dict)
+    deciders: dict[int, tuple[int, str]] = field(default_factory=dict)
     asked_s: dict[int, float] = field(default_factory=dict)
     took_s: dict[int, float] = field(default_factory=dict)
     number: int = 0

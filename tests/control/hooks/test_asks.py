@@ -13,6 +13,7 @@ from penstock.control.hooks.rings import (
     ANSWER_ACTION,
     ANSWER_BYTES,
     ANSWER_CATEGORY,
+    ANSWER_HOOK,
     ANSWER_ID,
     ANSWER_TEXT,
     ANSWER_TEXT_BYTES,
@@ -92,9 +93,11 @@ def test_bytes_of_a_path_that_was_taken_over_are_an_ask_or_refused(raw: bytes, a
     ],
 )  # fmt: skip
 def test_an_answer(verdict: Verdict | None, action: int, category: int, url: bytes, text: bytes) -> None:
-    record = pack_answer(-9, verdict, NAMES.categories)
-    words = {at: struct.unpack_from("<q", record, at)[0] for at in (ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY)}
-    assert words == {ANSWER_ID: -9, ANSWER_ACTION: action, ANSWER_CATEGORY: category}
+    record = pack_answer(-9, verdict, NAMES.categories, 4)
+    words = {
+        at: struct.unpack_from("<q", record, at)[0] for at in (ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY, ANSWER_HOOK)
+    }
+    assert words == {ANSWER_ID: -9, ANSWER_ACTION: action, ANSWER_CATEGORY: category, ANSWER_HOOK: 4}
     size = {at: struct.unpack_from("<q", record, at)[0] for at in (ANSWER_URL_BYTES, ANSWER_TEXT_BYTES)}
     assert record[ANSWER_URL : ANSWER_URL + size[ANSWER_URL_BYTES]] == url
     assert record[ANSWER_TEXT : ANSWER_TEXT + size[ANSWER_TEXT_BYTES]] == text

@@ -29,7 +29,13 @@ def test_a_reply() -> None:
     assert [failure.hook for failure in reply.failures] == [0]
 
 
-@given(st.dictionaries(st.sampled_from([*GOOD, "answer", "failures"]), PLAIN, min_size=1, max_size=3))
+FAILURES = st.lists(
+    st.fixed_dictionaries({"hook": st.integers(-2, 4) | PLAIN, "error": PLAIN, "text": PLAIN}), max_size=2
+)
+CHANGES = st.dictionaries(st.sampled_from([*GOOD]), PLAIN, max_size=3)
+
+
+@given(CHANGES | st.fixed_dictionaries({"failures": FAILURES, "hook": st.integers(-2, 4)}))
 def test_what_is_changed_is_a_reply_or_refused(changes: dict[str, Any]) -> None:
     for kind in ("on_request", "on_subscriber", "on_verdict"):
         try:

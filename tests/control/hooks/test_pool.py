@@ -52,6 +52,7 @@ def test_new_code_takes_over_without_a_gap(tmp_path: Path) -> None:
             verdict = driver.answer(make_request("a.example"))
             assert verdict is not None
             seen.append(verdict.category)
+        assert driver.pool.read_state()["workers"] == 3  # all of them had loaded it
         assert set(seen) == {"v1", "v2"}
         assert seen == sorted(seen, key=str)
         driver.wait(lambda: slow in driver.answers)
@@ -143,7 +144,7 @@ def second(request): return Verdict.block()
         driver.wait(lambda: not driver.pool.is_busy)
         actions = [getattr(driver.answers[identity], "action", None) for identity in asked]
         assert actions == ["allow", "block", "report"]
-        assert [driver.deciders[identity] for identity in asked] == ["first", "second", "other"]
+        assert [driver.deciders[identity] for identity in asked] == [(3, "first"), (4, "second"), (1, "other")]
         assert driver.pool.counts.failed == {"failing": 2}
 
 

@@ -18,7 +18,15 @@ from penstock.control.configuration import Configuration
 from penstock.control.hooks.counts import HookCollector
 from penstock.control.hooks.keeper import HookKeeper
 from penstock.control.hooks.process import map_rings
-from penstock.control.hooks.rings import ANSWER_ACTION, ANSWER_BYTES, ANSWER_ID, ANSWERS_BYTES, NO_ACTION, Ring
+from penstock.control.hooks.rings import (
+    ANSWER_ACTION,
+    ANSWER_BYTES,
+    ANSWER_HOOK,
+    ANSWER_ID,
+    ANSWERS_BYTES,
+    NO_ACTION,
+    Ring,
+)
 from penstock.control.hooks.settings import PolicySettings
 from penstock.path.events import EVENT_BYTES, EVENTS_BYTES
 from penstock.policy.actions import BLOCK
@@ -64,7 +72,10 @@ class Path_:
     def hear(self) -> None:
         for worker, ring in enumerate(self.answers):
             for raw in ring.read():
-                identity, action = (struct.unpack_from("<q", raw, at)[0] for at in (ANSWER_ID, ANSWER_ACTION))
+                identity, action, hook = (
+                    struct.unpack_from("<q", raw, at)[0] for at in (ANSWER_ID, ANSWER_ACTION, ANSWER_HOOK)
+                )
+                assert hook == (-1 if action == NO_ACTION else 0)
                 assert identity not in self.heard
                 self.heard[identity] = action, worker
 

@@ -41,9 +41,9 @@ class HookPool:
         self.version, self.generation = Version(sources), 0
         self._coming: Crew | None = None
         self._answers: list[tuple[int, Verdict | None]] = []
-        self._deciders: dict[int, str] = {}
-        self.deciders: dict[int, str] = {}
-        """Which hook gave a verdict of the last `answers`, by identity."""
+        self._deciders: dict[int, tuple[int, str]] = {}
+        self.deciders: dict[int, tuple[int, str]] = {}
+        """Which hook gave a verdict of the last `answers`, by identity: its number in `declarations`, and its name."""
         self._profiles: list[tuple[str, str]] = []
         self._number = 0
         self._lane = Lane(settings.workers, settings.budget_ms / 1000, ROOM, self._end_request, self._blame)
@@ -221,9 +221,10 @@ class HookPool:
         verdict = reply.answer if reply is not None and isinstance(reply.answer, Verdict) else None
         self._answers.append((job.token, verdict))
         self._take_reply(job, reply, now_s)
-        hook = job.find_hook(reply.hook) if reply is not None and reply.hook is not None else None
-        if hook is not None and how == ANSWERED:
-            self._deciders[job.token] = hook.name
+        number = reply.hook if reply is not None and how == ANSWERED else None
+        hook = job.find_hook(number) if number is not None else None
+        if number is not None and hook is not None:
+            self._deciders[job.token] = number, hook.name
 
     def _end_behind(self, job: Job, how: str, reply: Reply | None, now_s: float) -> None:
         if reply is None:

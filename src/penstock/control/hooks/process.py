@@ -34,7 +34,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.events import monotonic_offset_ns
 from penstock.control.hooks.asks import Names, RecordError, decode_ask, read_outcome
 from penstock.control.hooks.pool import HookPool
-from penstock.control.hooks.rings import ANSWER_BYTES, ANSWERS_BYTES, Ring, pack_answer
+from penstock.control.hooks.rings import ANSWER_BYTES, ANSWERS_BYTES, NO_HOOK, Ring, pack_answer
 from penstock.control.hooks.settings import PolicySettings
 from penstock.control.hooks.sources import ProjectError, Sources, SourceWatch
 from penstock.control.subscribers.owners import RegisteredOwners
@@ -127,7 +127,8 @@ class HookProcess:
         for identity, verdict in pool.answers(now_s):
             ring = self._rings.pop(identity, None)
             if ring is not None:
-                ring.write(pack_answer(identity, verdict, self.names.categories))
+                hook, _ = pool.deciders.get(identity, (NO_HOOK, ""))
+                ring.write(pack_answer(identity, verdict, self.names.categories, hook))
 
     # ---- the project --------------------------------------------------------------------------------------------------
     def _look_at_project(self, now_s: float) -> None:

@@ -18,14 +18,14 @@ from penstock.path.events import RING_HEAD_BYTES, RING_LOST, RING_READ, RING_WRI
 from penstock.policy.actions import BLOCK, FORWARD, REDIRECT, REPORT
 
 ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY = 0, 8, 16  # int64; action -1: none, the tables decide; category -1: none
-ANSWER_URL_BYTES, ANSWER_TEXT_BYTES = 24, 32
+ANSWER_URL_BYTES, ANSWER_TEXT_BYTES, ANSWER_HOOK = 24, 32, 40  # the hook that decided, by its number; -1: none did
 ANSWER_URL = 64
 ANSWER_TEXT = ANSWER_URL + URL_LIMIT + 16
 TEXT_BYTES = 4 * TEXT_LIMIT
 ANSWER_BYTES = 4096
 ANSWER_COUNT = 256
 ANSWERS_BYTES = RING_HEAD_BYTES + ANSWER_BYTES * ANSWER_COUNT
-NO_ACTION = NO_CATEGORY = -1
+NO_ACTION = NO_CATEGORY = NO_HOOK = -1
 
 WRITTEN, READ, LOST = RING_WRITTEN // 8, RING_READ // 8, RING_LOST // 8
 ACTIONS = {"allow": FORWARD, "report": REPORT, "block": BLOCK, "redirect": REDIRECT}
@@ -76,12 +76,12 @@ class Ring:
         return True
 
 
-def pack_answer(identity: int, verdict: Verdict | None, categories: list[str]) -> bytes:
+def pack_answer(identity: int, verdict: Verdict | None, categories: list[str], hook: int = NO_HOOK) -> bytes:
     """An answer's record; `categories` are those of the snapshot in force, one that is not there is none."""
     action = NO_ACTION if verdict is None else ACTIONS[verdict.action]
     known = verdict is not None and verdict.category in categories
     category = categories.index(verdict.category) if verdict and verdict.category and known else NO_CATEGORY
     url = (verdict.url or "").encode() if verdict else b""
     text = (verdict.text or "").encode() if verdict else b""
-    words = struct.pack("<5q", identity, action, category, len(url), len(text))
+    words = struct.pack("<6q", identity, action, category, len(url), len(text), hook)
     return words.ljust(ANSWER_URL, b"\0") + url.ljust(ANSWER_TEXT - ANSWER_URL, b"\0") + text

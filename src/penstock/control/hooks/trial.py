@@ -147,7 +147,7 @@ def ask_pool(pool: HookPool, entry: Entry, number: int) -> Answer:
         return Answer(entry, verdict, None, None)
     pool.ask(entry.value, number, now_s)
     answers = wait_for(pool, lambda: False)
-    verdict, hook = answers[number], pool.deciders.get(number)
+    verdict, hook = answers[number], pool.deciders.get(number, (0, None))[1]
     place = next((one.place for one in pool.declarations if one.name == hook), None)
     action = verdict.action if isinstance(verdict, Verdict) else entry.value.default
     reason = {"block": "blocked", "redirect": "blocked", "report": "reported"}.get(action, "allowed")
