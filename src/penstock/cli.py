@@ -21,9 +21,11 @@ app = typer.Typer(
     "subscriber asks for and forwards the packet unchanged, or answers in the server's place.",
 )
 lists_app = typer.Typer(no_args_is_help=True, help="The lists of names.")
+policy_app = typer.Typer(no_args_is_help=True, help="Policy as Python: an operator's project.")
 cable_app = typer.Typer(no_args_is_help=True, help="The cable: it carries everything when nothing else does.")
 subscribers_app = typer.Typer(no_args_is_help=True, help="Who is where, and what holds for whom.")
 app.add_typer(lists_app, name="lists")
+app.add_typer(policy_app, name="policy")
 app.add_typer(subscribers_app, name="subscribers")
 app.add_typer(cable_app, name="cable")
 
@@ -38,6 +40,7 @@ SubscriberId = Annotated[str, typer.Argument(metavar="ID")]
 Scope = Annotated[
     str | None, typer.Option("--scope", metavar="NAME", help="Where addresses may repeat: which network.")
 ]
+Project = Annotated[Path, typer.Argument(metavar="PROJECT", help="A Python file, or a package.")]
 MaybeIngress = Annotated[str | None, typer.Option("--ingress", metavar="IF", help="Only the pair with this interface.")]
 
 
@@ -265,6 +268,29 @@ def set_subscriber(
             config, name, pause,
             profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope,
         )  # fmt: skip
+
+
+@policy_app.command("show")
+def show_policy(project: Project) -> None:
+    """Which hooks a project declares, what reaches them, and where they stand."""
+    with one_line_errors():
+        from penstock.control.hooks.command import show_project
+
+        show_project(project)
+
+
+@policy_app.command("test")
+def test_policy(
+    project: Project,
+    recording: Annotated[Path, typer.Argument(metavar="RECORDED.json", help="Lines of the event log, or like it.")],
+    budget_ms: Annotated[int, typer.Option(min=1, max=1000, help="As `policy.budget_ms`.")] = 50,
+    memory_mb: Annotated[int, typer.Option(min=64, help="As `policy.memory_mb`.")] = 256,
+) -> None:
+    """What a project says of recorded requests. Exit status 1 when a line expects something else, or a hook fails."""
+    with one_line_errors():
+        from penstock.control.hooks.command import try_project
+
+        raise typer.Exit(try_project(project, recording, budget_ms, memory_mb))
 
 
 @app.command()

@@ -29,6 +29,7 @@ from penstock.control.fields import (
     check_power_of_two,
     make_absolute,
 )
+from penstock.control.hooks.settings import PolicySettings
 from penstock.control.lists.feed_settings import Feeds, check_feeds, place_feeds
 from penstock.control.lists.settings import ListSource
 from penstock.control.marks import MarkedError, read_document
@@ -213,6 +214,7 @@ class Configuration(Model):
     exceptions: Exceptions = Exceptions()
     limits: Limits = Limits()
     database: File = DATABASE
+    policy: PolicySettings = PolicySettings()
     page: Page = Page()
     guard: Guard = Guard()
     log: Log = Log()
