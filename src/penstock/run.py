@@ -84,6 +84,8 @@ class Run:
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
         self.pair, self.ready_path, self.takes_over = pair, ready_path, takes_over
         configuration = load_configuration(configuration_path)
+        if configuration.policy.project is not None:
+            raise RunError("policy.project: expected null: in line no request waits for hooks in this version")
         check_kernel()
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
