@@ -189,6 +189,24 @@ def check_lists(config: Config, ingress: MaybeIngress = None) -> None:
         raise typer.Exit(check_lists(config, ingress))
 
 
+@lists_app.command("fetch")
+def fetch_lists(config: Config) -> None:
+    """Fetch every list that has a `url` now, for the next build or start. Exit status 1 when one was refused."""
+    with one_line_errors():
+        from penstock.control.lists.feed_report import fetch_feeds
+
+        raise typer.Exit(fetch_feeds(config))
+
+
+@lists_app.command("status")
+def show_lists(config: Config) -> None:
+    """Every list that has a `url`: entries, when it was fetched, and what was refused. Exit status 1 when something was."""
+    with one_line_errors():
+        from penstock.control.lists.feed_report import print_feeds
+
+        raise typer.Exit(print_feeds(config))
+
+
 @subscribers_app.command("list")
 def list_subscribers(
     prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only ids that begin with it.")] = "",

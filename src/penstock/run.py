@@ -30,6 +30,7 @@ from penstock.control.guard import Guard
 from penstock.control.guard_report import GuardCollector
 from penstock.control.line_watch import LineWatch
 from penstock.control.link_metrics import LinkCollector
+from penstock.control.lists.feed_report import FeedCollector
 from penstock.control.metrics import serve_metrics
 from penstock.control.packet_keeper import PacketKeeper
 from penstock.control.packet_process import PacketProcessError
@@ -149,7 +150,7 @@ class Run:
         if not (self.packets.await_taken() and self._fill_tables() and self._take_place(predecessor, programs)):
             return
         self.line_watch.start()
-        self.policy.watch_targets()
+        self.policy.watch()
         self._tell_ready()
 
     def _tell_ready(self) -> None:
@@ -248,7 +249,8 @@ class Run:
         assert self.line_watch is not None
         host, _, port = listen.rpartition(":")
         of_register = RegisterCollector(find_register_door(self.pins))
-        collectors = (LinkCollector(self.line_watch), GuardCollector(self.guard), of_register)
+        of_line, of_feeds = LinkCollector(self.line_watch), FeedCollector(self.policy)
+        collectors = (of_line, GuardCollector(self.guard), of_register, of_feeds)
         try:
             self.metrics, _ = serve_metrics(host.strip("[]"), int(port), self.reporter.read_metrics, *collectors)
         except OSError as error:
@@ -286,7 +288,7 @@ class Run:
         self.register.look_after()
         if self.reloads:
             self.reloads = False
-            self.policy.reload(self._take_policy, self.owners.find_moves)
+            self.policy.reload(self.owners.find_moves)
         self.policy.renew(self._take_policy)
 
     def _take_policy(self) -> None:

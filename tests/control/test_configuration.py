@@ -71,6 +71,7 @@ def test_an_empty_file_protects_nobody(tmp_path: Path) -> None:
 
 
 # What is put in the place of what, the place that must be named, and what must be said there.
+PLACE = ", path: lists/phishing.txt"
 MISTAKES = [
     ("block}", "blok}", "3:28", "services.web protection.categories.phishing: expected `block`, `redirect`, "),
     ("phishing: b", "Phishing: b", "3:18", "services.web protection.categories.Phishing: expected a category: "),
@@ -87,7 +88,32 @@ MISTAKES = [
         "7:19",
         "services.parental.redirect_url: expected a web address in ASCII",
     ),
-    (", path: lists/phishing.txt", "", "9:5", "lists[0].path: expected this key, which has no default"),
+    (PLACE, "", "9:5", "lists[0]: expected `path` (a file) or `url`"),
+    (PLACE, ", url: 'ftp://a.example/x'", "9:31", "lists[0].url: expected an address in ASCII such as https"),
+    (PLACE, ", url: 'https:///x'", "9:31", "lists[0].url: expected an address in ASCII such as https"),
+    (PLACE, ", url: 'file://a.example/x'", "9:31", "lists[0].url: expected an address in ASCII such as https"),
+    (PLACE, ", url: 'https://me:secret@a.example/x'", "9:31", "lists[0].url: expected no credentials in the address"),
+    (PLACE, PLACE + ", url: 'https://a.example/x'", "9:5", "lists[0]: expected either `path` or `url`"),
+    (PLACE, PLACE + ", every_s: 60", "9:5", "lists[0]: expected `url` beside `every_s`"),
+    (
+        PLACE,
+        ", url: 'https://a.example/x', checksum_url: 'file:///x'",
+        "9:5",
+        "lists[0]: expected `url` and `checksum_url` both as files",
+    ),
+    (PLACE, ", url: 'https://a.example/x', sha256: abc", "9:62", "lists[0].sha256: expected a SHA-256 digest: 64 hex"),
+    (
+        PLACE,
+        ", url: 'https://a.example/x'}\n  - {category: phishing, url: 'https://a.example/x', every_s: 60",
+        "10:31",
+        "lists[1].url: expected the conditions of lists[0], which is the same feed",
+    ),
+    (
+        "subscribers:",
+        "feeds: {proxy: 'a.example:80'}\nsubscribers:",
+        "15:16",
+        "feeds.proxy: expected an address such as",
+    ),
     (
         "category: gambling\n",
         "category: gamling\n",
@@ -323,7 +349,9 @@ def test_a_category_of_exceptions_alone_is_filled_by_nothing(tmp_path: Path) -> 
 def test_the_example_names_every_key() -> None:
     text = (EXAMPLES / "inline.yaml").read_text()
     models = [model for model in BaseModel.__subclasses__() if model.__module__.endswith("control.fields")]
-    fields = [item for base in models for model in base.__subclasses__() for item in model.model_fields.items()]
+    for model in models:
+        models += model.__subclasses__()
+    fields = [item for model in models for item in model.model_fields.items()]
     keys = {field.alias or name for name, field in fields}
     assert "redirect_url" in keys
     assert {key for key in keys if f"{key}:" not in text} == set()

@@ -213,3 +213,15 @@ def test_no_text_raises_anything_else(text: str) -> None:
         return
     assert host.isascii()
     assert host == host.lower()
+
+
+CATEGORIES = [category for service in SETTINGS["services"].values() for category in service["categories"]]
+
+
+def test_a_web_address_by_its_path_where_it_can_be_seen() -> None:
+    crooks = {"phishing": "# crooks\nhttp://shared.example/~crook/\n"}
+    with world(SETTINGS, dict.fromkeys(CATEGORIES, "") | crooks) as made:
+        found = explain(made.configuration, made.snapshot, "http://shared.example/x/../%7ecrook/login?a=b", "home")
+        assert (found.action, found.category, found.line) == ("block", "phishing", 2)
+        for other in ("http://shared.example/", "https://shared.example/~crook/login", "shared.example"):
+            assert explain(made.configuration, made.snapshot, other, "home").action == "forward"

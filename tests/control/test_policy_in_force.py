@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from penstock.control.guard import Guard
 from penstock.control.policy_in_force import PolicyInForce
 from penstock.path.memory import SharedMemory
 
+RELOAD_S = 60.0
 ELSEWHERE = "192.0.2.99"
 
 
@@ -89,6 +91,17 @@ def policy(tmp_path: Path, resolver: Resolver) -> Iterator[PolicyInForce]:
     assert list(tmp_path.glob("names.db.*")) == []
 
 
+def test_a_names_database_of_another_version_is_built_anew(tmp_path: Path, resolver: Resolver) -> None:
+    path = write(tmp_path, resolver.port)
+    (tmp_path / "names.db").write_bytes(b"PENNAMS\x01" + b"\x01" + bytes(200))
+    made = PolicyInForce(path, load_configuration(path), Guard(SharedMemory(1)))
+    made.hold("a-b", None)
+    made.open(pair="a-b")
+    assert made.snapshot.name_count == 1
+    made.snapshot.close()
+    made.release()
+
+
 def addresses(policy: PolicyInForce) -> set[str]:
     return {str(address) for found in policy.targets.values() for address in found}
 
@@ -96,8 +109,12 @@ def addresses(policy: PolicyInForce) -> set[str]:
 def count(policy: PolicyInForce) -> list[int]:
     """The generations that somebody was told to take from now on."""
     taken: list[int] = []
-    policy.reload(lambda: taken.append(policy.snapshot.generation), lambda *_: {})
-    policy.renew(lambda: taken.append(policy.snapshot.generation))
+    policy.reload(lambda *_: {})
+    end_s = time.monotonic() + RELOAD_S
+    while policy.is_busy:
+        policy.renew(lambda: taken.append(policy.snapshot.generation))
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
     return taken
 
 
@@ -137,10 +154,14 @@ def test_a_snapshot_that_cannot_be_made_leaves_what_was_in_force(policy: PolicyI
 def test_addresses_of_a_configuration_before_are_not_taken(
     policy: PolicyInForce, resolver: Resolver, tmp_path: Path
 ) -> None:
-    resolver.address = ELSEWHERE
-    policy.look_for_targets()
     write(tmp_path, resolver.port, profiles={"safe": {"services": ["web"]}})
-    assert count(policy) == [2], "the reload alone"
+    policy.reload(lambda *_: {})
+    before, end_s = policy.configuration, time.monotonic() + RELOAD_S
+    while policy.configuration is before:
+        resolver.address = f"192.0.2.{policy.generation + 100}"  # another one whenever they are looked for
+        policy.look_for_targets()
+        policy.renew(lambda: None)
+        assert time.monotonic() < end_s
     assert policy.targets == {}
 
 

@@ -29,6 +29,7 @@ from penstock.control.fields import (
     check_power_of_two,
     make_absolute,
 )
+from penstock.control.lists.feed_settings import Feeds, check_feeds, place_feeds
 from penstock.control.lists.settings import ListSource
 from penstock.control.marks import MarkedError, read_document
 from penstock.control.problems import (
@@ -195,7 +196,10 @@ class Configuration(Model):
     """The whole file. Paths are absolute."""
 
     services: Annotated[dict[Label, Service], Field(max_length=SERVICE_LIMIT)] = {}
-    lists: tuple[ListSource, ...] = ()
+    feeds: Feeds = Feeds()
+    lists: Annotated[
+        tuple[ListSource, ...], AfterValidator(place_feeds)
+    ] = ()  # behind `feeds`, which says where they lie
     profiles: dict[Label, Profile] = {}
     subscribers: tuple[Subscriber, ...] = ()
     # pydantic's models have an attribute `register`
@@ -266,6 +270,7 @@ def _find_contradictions(configuration: Configuration) -> Iterator[tuple[Locatio
     yield from _check_choices(configuration)
     yield from _check_prefixes(configuration)
     yield from _check_dns(configuration)
+    yield from check_feeds(configuration.lists)
     yield from check_scopes(configuration.scopes)
     yield from check_radius(configuration.radius)
 

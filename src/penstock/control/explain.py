@@ -24,10 +24,13 @@ from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration
 from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
 from penstock.control.lists.entries import BadLine, encode_name
+from penstock.control.lists.feed_cache import find_feeds
+from penstock.control.lists.feed_report import word_feed
 from penstock.control.lists.provenance import Asked, Provenance, find_entry
+from penstock.control.lists.web_address import canonicalise
 from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
-from penstock.policy import judge, names
+from penstock.policy import judge, names, urls
 from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS, REPORT, REWRITE
 from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
@@ -60,6 +63,7 @@ class Explanation:
     list_path: Path | None
     list_member: str | None
     list_format: str | None
+    feed: str | None
     line: int | None
     entry: str | None
     entry_text: str | None
@@ -81,11 +85,13 @@ def explain(
             raise ExplainError(f"there is no subscriber `{subscriber_id}`: {suggest_name(subscriber_id, profiles)}")
         profile = profiles[subscriber_id]
     host = parse_host(host_or_url)
-    action, category, service, would, mask = _ask_judge(snapshot, profile, host.encode())
+    path = parse_path(host_or_url)
+    action, category, service, would, mask = _ask_judge(snapshot, profile, host.encode(), path)
     of_host = [name for bit, name in enumerate(snapshot.category_names) if mask >> bit & 1]
     found = None
     if category >= 0:
-        found = find_entry(configuration, snapshot.category_names[category], Asked(host.encode()))
+        _, *paths = canonicalise(host.encode(), path) if path else (b"", b"", b"")
+        found = find_entry(configuration, snapshot.category_names[category], Asked(host.encode(), *paths))
     reason = _word_reason(snapshot, profile, category, service, of_host, action != would)
     exceptions = [] if category >= 0 else list(_find_exceptions(configuration, snapshot, host.encode()))
     if exceptions:
@@ -108,6 +114,7 @@ def explain(
         list_path=found.path if found else None,
         list_member=(found.member or None) if found else None,
         list_format=found.format if found else None,
+        feed=_word_source(configuration, found),
         line=found.line if found else None,
         entry=found.name if found else None,
         entry_text=found.text if found else None,
@@ -132,6 +139,18 @@ def parse_host(text: str) -> str:
     if not re.fullmatch(r"[!-~]{1,255}", host):
         raise ExplainError(f"`{text}` is neither a name nor a web address")
     return host
+
+
+def parse_path(text: str) -> bytes:
+    """The path and query of a web address, as far as anybody on the way can see them: over plain HTTP."""
+    bare = text.strip()
+    if bare.lower().startswith("https:"):
+        return b""
+    try:
+        parts = urlsplit(bare if "//" in bare else f"//{bare}")
+    except ValueError:
+        return b""
+    return (parts.path + (f"?{parts.query}" if parts.query else "")).encode()
 
 
 def find_answers(action: str, dns: str | None) -> list[tuple[str, str]]:
@@ -159,6 +178,7 @@ def render(explanation: Explanation) -> RenderableType:
         ("service", explanation.service),
         ("category", explanation.category),
         ("list", where or ("no line of the lists as they are now" if explanation.category else None)),
+        ("from", explanation.feed),
         ("entry", explanation.entry),
         ("written as", f"{text} ({explanation.list_format})" if text else None),
         *find_answers(explanation.action, explanation.dns),
@@ -172,7 +192,7 @@ def render(explanation: Explanation) -> RenderableType:
 
 @cache
 def _kernels() -> tuple[Any, Any, Any]:
-    return kernel(judge.judge), kernel(names.find_categories), kernel(judge.find_profile)
+    return kernel(judge.judge_url), kernel(urls.find_url_categories), kernel(judge.find_profile)
 
 
 @cache
@@ -180,15 +200,17 @@ def _exceptions_kernel() -> Any:
     return kernel(names.find_exceptions)
 
 
-def _ask_judge(snapshot: Snapshot, profile: str, host: bytes) -> tuple[int, int, int, int, int]:
-    """Action, category, service, the action without report-only mode, and the mask of all categories of the host."""
+def _ask_judge(snapshot: Snapshot, profile: str, host: bytes, path: bytes) -> tuple[int, int, int, int, int]:
+    """Action, category, service, the action without report-only mode, and the mask of all categories of the request."""
     run_judge, run_find, run_find_profile = _kernels()
-    text, out = np.frombuffer(host, np.uint8), np.zeros(judge.OUT_BYTES // 8, np.int64)
-    regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (text, out)] if CHECKED else []
-    at, length = text.ctypes.data, len(host)
+    text, target = np.frombuffer(host, np.uint8), np.frombuffer(path or b"\0", np.uint8)
+    scratch, out = np.zeros(urls.SCRATCH_BYTES, np.uint8), np.zeros(judge.OUT_BYTES // 8, np.int64)
+    arrays = (text, target, scratch, out)
+    regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays] if CHECKED else []
+    asked = (text.ctypes.data, len(host), target.ctypes.data, len(path), scratch.ctypes.data)
     record = int(run_find_profile(snapshot.address, profile_tag(profile)))
-    action = int(run_judge(snapshot.address, snapshot.names_address, record, at, length, out.ctypes.data))
-    mask = int(run_find(snapshot.names_address, at, length))
+    action = int(run_judge(snapshot.address, snapshot.names_address, record, *asked, out.ctypes.data))
+    mask = int(run_find(snapshot.names_address, *asked))
     for region in regions:
         forbid(region)
     category, service, would = (int(out[at // 8]) for at in (judge.OUT_CATEGORY, judge.OUT_SERVICE, judge.OUT_WOULD))
@@ -219,6 +241,11 @@ def _word_reason(
     if of_host:
         return f"it is listed as {', '.join(of_host)}, on which no service of profile {profile} acts"
     return "no list has it or a name above it"
+
+
+def _word_source(configuration: Configuration, found: Provenance | None) -> str | None:
+    feeds = find_feeds(configuration) if found else []
+    return next((word_feed(feed) for feed in feeds if found and feed.path == found.path), None)
 
 
 def _word_dns(configuration: Configuration, action: str, rewrite: Rewrite | None) -> str | None:

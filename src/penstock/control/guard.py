@@ -23,7 +23,7 @@ from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration
 from penstock.control.last_hour import KEPT_LIMIT, LastHour
-from penstock.control.lists.provenance import Asked, find_entry
+from penstock.control.lists.builder import find_entries
 from penstock.errors import PenstockError
 from penstock.path import sample as s
 from penstock.path.memory import SAMPLES_OFF, SharedMemory
@@ -38,7 +38,11 @@ WORST_LIMIT = 3  # names of an error line; each may cost a walk through the list
 
 
 class GuardError(PenstockError):
-    """A change is not taken; the text says what it would refuse."""
+    """A change is not taken; `finding` says what it would refuse, and `word_finding` puts it into words."""
+
+    def __init__(self, finding: "Finding") -> None:
+        super().__init__(word_share(finding))
+        self.finding = finding
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,25 @@ class Finding:
 
     def worst(self, configuration: Configuration, limit: int = WORST_LIMIT) -> Iterator[WorstName]:
         """The names with the most newly refused requests, each with the first line of the lists that covers it."""
-        for host, requests, subscribers, category in self.names[:limit]:
-            found = find_entry(configuration, category, Asked(host.encode()))
+        names = self.names[:limit]
+        entries = find_entries(configuration, [(category, host) for host, _, _, category in names])
+        for (host, requests, subscribers, category), found in zip(names, entries, strict=True):
             entry = "no line of the lists as they are now"
             if found:
-                entry = str(found) + (f" `{found.name}`" if found.name != host else "")
+                place, name = found
+                entry = place + (f" `{name}`" if name != host else "")
             yield WorstName(host, requests, subscribers, category, entry)
 
 
+def word_share(finding: Finding) -> str:
+    """How much it is."""
+    return f"it would refuse {finding.share:.2%} of the last hour's {finding.requests:,} requests in addition"
+
+
 def word_finding(finding: Finding, configuration: Configuration) -> str:
-    """A change that is too much, in one line."""
+    """A change that is too much, in one line. It reads the lists again, so it takes as long as they are large."""
     worst = "; ".join(map(str, finding.worst(configuration)))
-    return (
-        f"it would refuse {finding.share:.2%} of the last hour's {finding.requests:,} requests in addition, "
-        f"and guard.share allows {configuration.guard.share:.2%}: above all {worst}"
-    )
+    return f"{word_share(finding)}, and guard.share allows {configuration.guard.share:.2%}: above all {worst}"
 
 
 @cache
@@ -233,7 +241,7 @@ class Guard:
         self.refusals += int(self.is_held)
         self.last_hour.set_note(refusals=self.refusals, held_s=time.time() if self.is_held else None)
         if self.is_held:
-            raise GuardError(word_finding(finding, configuration))
+            raise GuardError(finding)
 
     def lost(self) -> int:
         """Samples that found their ring full."""

@@ -1,23 +1,28 @@
 """What one `run` judges by: configuration, names, the addresses that SafeSearch leads to, and the snapshot made of them.
 
-    hold ──► open ──┬── reload: all of it anew, unless it is wrong or would refuse too much
-                    └── renew: SafeSearch leads elsewhere, the rest as it was
+    hold ──► open ──► renew, again and again ──┬── reload was asked for: all of it anew
+                                               ├── feeds have new versions: names anew, the rest as it was
+                                               └── SafeSearch leads elsewhere: the rest as it was
 
-Whatever fails leaves in force what was, and is logged. It refuses to know who takes a snapshot, and how.
+Names are built by another process while packets' events are read here; what is done in `renew` takes milliseconds. What is
+wrong, or would refuse too much, leaves in force what was, and is logged. It refuses to know who takes a snapshot, and how.
 """
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from penstock.control.configuration import Configuration, load_configuration
-from penstock.control.guard import Guard, GuardError
-from penstock.control.lists.build import build_names
+from penstock.control.guard import Guard, GuardError, word_finding
+from penstock.control.lists.builder import build_apart
+from penstock.control.lists.feeds import Batch, FeedsInForce, fetch_missing, leave_out_unfetched
 from penstock.control.lists.in_force import NamesInForce
+from penstock.control.lists.names_file import NamesError, is_current
+from penstock.control.preparation import FindMoves, FindTargets, Preparation, Preparations
 from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.snapshot import seal_snapshot
 from penstock.errors import PenstockError
@@ -29,10 +34,10 @@ FIXED_OF_REGISTER = ("database", "capacity", "addresses")
 
 log = structlog.get_logger()
 
+NOT_RELOADED = "not reloaded: what was in force stays"
+
 Take = Callable[[], None]
 """Has whoever judges take what is in force now; called while the snapshot before is still there."""
-FindMoves = Callable[[Configuration, Collection[int]], Mapping[int, int]]
-"""Which of these subscribers, by number, get another profile by a configuration: its tag."""
 
 
 class PolicyInForce:
@@ -45,14 +50,19 @@ class PolicyInForce:
         self.generation = 0
         self.snapshot: Snapshot
         self._found: tuple[Configuration, Addresses] | None = None
+        self._preparations = Preparations()
+        self._asked: FindMoves | None = None
+        self.feeds = FeedsInForce()
         guard.follow(configuration)
 
     def hold(self, label: str, abandoned: str | None) -> None:
-        """Hold the names database, built where there is none, under a name of `label`. One of `abandoned`, of a run
-        that was killed, goes."""
+        """Hold the names database, built where there is none of this version, under a name of `label`. One of `abandoned`,
+        of a run that was killed, goes."""
         database = self.configuration.database
-        if not database.exists():
-            build_names(self.configuration)
+        self.feeds = FeedsInForce(label)
+        if not is_current(database):
+            fetch_missing(self.configuration, self.feeds.trial)
+            build_apart(leave_out_unfetched(self.configuration, (), ()), database, {})
         if abandoned:
             NamesInForce(database, abandoned).release()
         self.names = NamesInForce(database, label)
@@ -63,6 +73,8 @@ class PolicyInForce:
         self.targets = find_targets(self.configuration)
         self.snapshot = self._build(self.configuration, self.names.path, self.targets)
         self.guard.last_hour.set_note(snapshot=self.snapshot.descriptors, **note)
+        self.feeds.follow(self.configuration)
+        self.feeds.compare(self.snapshot.names_metadata["sources"])
 
     def release(self) -> None:
         """Give up the name of the names database; what is mapped stays mapped."""
@@ -70,23 +82,93 @@ class PolicyInForce:
             self.names.release()
 
     # ---- changes ------------------------------------------------------------------------------------------------------
-    def reload(self, take: Take, find_moves: FindMoves) -> None:
-        """Configuration and lists again. What is wrong, or would refuse too much, changes nothing and is logged."""
-        assert self.names is not None
-        try:
-            configuration = load_configuration(self.path)
-            targets = find_targets(configuration)
-            with self.names.build(configuration) as candidate:
-                snapshot = self._build(configuration, candidate, targets)
-                self._check(snapshot, configuration, find_moves(configuration, self.guard.last_hour.find_subscribers()))
-                self.names.take(candidate, configuration.database)
-        except (PenstockError, OSError) as error:
-            log.error("not reloaded: what was in force stays", error=str(error))
+    def reload(self, find_moves: FindMoves) -> None:
+        """Have configuration and lists read again, by the next `renew`s."""
+        self._asked = find_moves
+
+    @property
+    def is_busy(self) -> bool:
+        """Is a change under way that was asked for?"""
+        return self._asked is not None or self._preparations.is_busy
+
+    def renew(self, take: Take) -> None:
+        """Go on with what is under way, and take what is ready. Never waits."""
+        done = self._preparations.finish()
+        if done:
+            self._try(done, take)
+        self._renew_targets(take)
+        if not self._preparations.is_busy:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin what is to be done next, if anything is."""
+        if self._asked:
+            find_moves, self._asked = self._asked, None
+            try:
+                self._prepare(load_configuration(self.path), None, find_targets, find_moves)
+            except (PenstockError, OSError) as error:
+                log.error(NOT_RELOADED, error=str(error))
             return
-        self.configuration = self._keep_fixed(configuration)
-        self.guard.follow(configuration)
+        batch, targets = self.feeds.batch(), self.targets
+        if batch is None:
+            return
+        try:
+            self._prepare(self.configuration, batch, lambda _: targets, lambda *_: {})
+        except (PenstockError, OSError) as error:
+            self._refuse(batch, str(error))
+
+    def _prepare(
+        self, configuration: Configuration, batch: Batch | None, find: FindTargets, find_moves: FindMoves
+    ) -> None:
+        assert self.names is not None
+        in_force = [Path(source["path"]) for source in self.snapshot.names_metadata["sources"]]
+        built = leave_out_unfetched(configuration, in_force, [version.feed.path for version in batch or ()])
+        candidate = self.names.place_candidate(configuration.database)
+        self._preparations.begin(Preparation(configuration, built, candidate, batch, find, find_moves))
+
+    def _try(self, done: Preparation, take: Take) -> None:
+        """Take what was prepared, unless something is wrong with it."""
+        assert self.names is not None
+        configuration, batch = done.configuration, done.batch
+        try:
+            with self.names.try_candidate(done.candidate):
+                if done.targets is None or done.error:
+                    raise NamesError(done.error)
+                targets = done.targets if batch is None else self.targets
+                snapshot = self._build(configuration, done.candidate, targets)
+                moves = done.find_moves(configuration, self.guard.last_hour.find_subscribers())
+                self._check(snapshot, configuration, moves)
+                self.names.take(done.candidate, configuration.database)
+        except GuardError as error:
+            # Which lines they are is found by reading the lists, so elsewhere.
+            threading.Thread(target=self._tell_held, args=(done, error), daemon=True).start()
+            if batch:
+                self.feeds.refused(batch, str(error), is_shared=True)
+            return
+        except (PenstockError, OSError) as error:
+            self._refuse(batch, str(error))
+            return
+        if batch is None:
+            self.configuration = self._keep_fixed(configuration)
+            self.guard.follow(configuration)
+            self.feeds.follow(self.configuration)
         self._replace(snapshot, targets, take)
-        log.info("reloaded", generation=snapshot.generation, names=snapshot.name_count)
+        self.feeds.taken(batch or ())
+        self.feeds.compare(snapshot.names_metadata["sources"])
+        what = "reloaded" if batch is None else "lists taken"
+        log.info(what, generation=snapshot.generation, names=snapshot.name_count)
+
+    def _refuse(self, batch: Batch | None, reason: str) -> None:
+        if batch is None:
+            log.error(NOT_RELOADED, error=reason)
+            return
+        if not batch:
+            log.error("newer lists are not taken: what was in force stays", error=reason)
+        self.feeds.refused(batch, reason)
+
+    def _tell_held(self, done: Preparation, error: GuardError) -> None:
+        text = word_finding(error.finding, done.as_read)
+        log.error(NOT_RELOADED if done.batch is None else "feeds not taken: what was in force stays", error=text)
 
     def _keep_fixed(self, configuration: Configuration) -> Configuration:
         """The configuration with the settings in force that no reload changes; which of them it would change is logged."""
@@ -103,7 +185,7 @@ class PolicyInForce:
             log.warning("these settings change at the next start only", settings=changed)
         return configuration.model_copy(update=fixed | {"subscriber_register": of_new.model_copy(update=of_register)})
 
-    def renew(self, take: Take) -> None:
+    def _renew_targets(self, take: Take) -> None:
         """Take the addresses that the watch found, if it found others."""
         found, self._found = self._found, None
         if found is None or found[0] is not self.configuration:
@@ -116,8 +198,9 @@ class PolicyInForce:
             return
         self._replace(snapshot, found[1], take)
 
-    def watch_targets(self) -> None:
-        """Look now and then for what `renew` takes, from a thread of its own: a resolver may be slow."""
+    def watch(self) -> None:
+        """Fetch feeds, and look now and then where SafeSearch leads, from threads: a server may be slow."""
+        self.feeds.start()
         threading.Thread(target=self._watch_targets, daemon=True).start()
 
     def _watch_targets(self) -> None:

@@ -39,6 +39,9 @@ from penstock.path.layout import (
     W_SNAPSHOT,
     W_SUBSCRIBER_MASK,
     W_SUBSCRIBERS,
+    W_TARGET,
+    W_TARGET_BYTES,
+    W_URLS,
 )
 from penstock.path.sample import sample_request
 from penstock.policy.actions import BLOCK, FORWARD, REPORT
@@ -54,8 +57,10 @@ from penstock.policy.judge import (
     UNRESOLVED_IGNORED,
     find_profile,
     judge,
+    judge_url,
 )
 from penstock.policy.layout import DOT_REFUSED, REPORT_ONLY
+from penstock.policy.names import URL_COUNT
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
 from penstock.wire.headers import mix
 
@@ -109,8 +114,13 @@ def secret_of(w, u):  # type: ignore[no-untyped-def]
 
 @shared
 def judge_host(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
-    """The action for one host (0 bytes: a request without a name); W_JUDGED says which category and service."""
-    return judge(u64(w + W_SNAPSHOT), u64(w + W_NAMES), profile_of(w, u), host, host_bytes, w + W_JUDGED)
+    """The action for one host (0 bytes: a request without a name), with the path that W_TARGET shows of it; W_JUDGED says
+    which category and service."""
+    snapshot, names, profile, out = u64(w + W_SNAPSHOT), u64(w + W_NAMES), profile_of(w, u), w + W_JUDGED
+    size = u64(w + W_TARGET_BYTES)
+    if size and u64(names + URL_COUNT):
+        return judge_url(snapshot, names, profile, host, host_bytes, u64(w + W_TARGET), size, u64(w + W_URLS), out)
+    return judge(snapshot, names, profile, host, host_bytes, out)
 
 
 @shared

@@ -33,6 +33,7 @@ W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the siz
 D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
 W_BINDINGS = 504  # flow.bindings: one table for all workers
 W_SAMPLES = 528  # path.sample: the requests of late
+W_TARGET, W_TARGET_BYTES, W_URLS = 568, 576, 584  # of the request that is judged: path and query; policy.urls' scratch
 W_ADDRESSES, W_ADDRESS_MASK, W_SUBSCRIBERS, W_SUBSCRIBER_MASK = 536, 544, 552, 560  # kernel.owners
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024

@@ -19,6 +19,7 @@ from penstock.path.events import EVENTS_BYTES
 from penstock.path.fragments import FRAGMENTS_BYTES
 from penstock.path.holds import HOLDS_BYTES
 from penstock.path.sample import SAMPLES_BYTES
+from penstock.policy.urls import SCRATCH_BYTES
 from penstock.request.initial import CIPHER_BYTES, prepare_cipher
 from penstock.wire.headers import VIEW_BYTES
 
@@ -93,6 +94,7 @@ class WorkerMemory:
         self.set(layout.W_PACKET, self._place(layout.Q_BYTES))
         self.set(layout.W_HOLDS, self._place(HOLDS_BYTES))
         self.set(layout.W_DNS, self._place(layout.D_BYTES))
+        self.set(layout.W_URLS, self._place(SCRATCH_BYTES))
         self.set(layout.W_INBOUND, self._place(16 * layout.INBOUND_COUNT))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))

@@ -51,6 +51,8 @@ from penstock.path.layout import (
     W_HELLO,
     W_JUDGED,
     W_SNAPSHOT,
+    W_TARGET,
+    W_TARGET_BYTES,
 )
 from penstock.path.queries import is_dns, is_query_header, read_stream
 from penstock.policy.actions import REPORT
@@ -231,10 +233,20 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
 
 @shared
 def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
-    """A request at p. It is refused as soon as one blocked host was read, and allowed only when the head is whole."""
+    """A request at p, judged by its hosts and by the path that it asks them for."""
+    outcome = _read_request(w, u, record, p, end, eof, state)
+    put64(w + W_TARGET_BYTES, 0)
+    return outcome
+
+
+@shared
+def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
+    """It is refused as soon as one blocked host was read, and allowed only when the head is whole."""
     status = read_request(p, end, eof, state)
     if status == NOT_MINE:
         return FREES
+    put64(w + W_TARGET, p + u64(state + hs.PATH_SPAN + hs.SPAN_OFF))
+    put64(w + W_TARGET_BYTES, u64(state + hs.PATH_SPAN + hs.SPAN_BYTES))
     refused = judge_spans(w, u, p, state)
     if refused >= 0:
         span = state + hs.HOST_SPANS + refused * hs.SPAN_STRIDE

@@ -17,6 +17,7 @@ from penstock.policy.layout import (
     REPORT_ONLY,
 )
 from penstock.policy.names import CATEGORY_LIMIT, find_categories
+from penstock.policy.urls import find_url_categories
 
 # One profile: what a subscriber switched on. The arrays have one byte per category.
 PROFILE_MASK = 0  # categories with any action, int64
@@ -82,15 +83,36 @@ def judge(snapshot, names, profile, host, length, out):  # type: ignore[no-untyp
         (length 0).
     Bounds: those of `find_categories` and `find_first`.
     """
+    if _begin(profile, out) == 0:
+        return FORWARD
+    return _decide(snapshot, profile, find_categories(names, host, length), out)
+
+
+@shared
+def judge_url(snapshot, names, profile, host, length, target, target_bytes, scratch, out):  # type: ignore[no-untyped-def]
+    """The same for a request for a path of the host: what the lists say of web addresses counts too.
+
+    Reads: as `judge`, and target[0:target_bytes). Writes: out; scratch[0:urls.SCRATCH_BYTES).
+    """
+    if _begin(profile, out) == 0:
+        return FORWARD
+    hits = find_url_categories(names, host, length, target, target_bytes, scratch)
+    return _decide(snapshot, profile, hits, out)
+
+
+@shared
+def _begin(profile, out):  # type: ignore[no-untyped-def]
+    """Nothing decided so far. Returns: the categories that the profile acts on."""
     put64(out + OUT_CATEGORY, -1)
     put64(out + OUT_SERVICE, -1)
     put64(out + OUT_WOULD, FORWARD)
-    if profile == 0:
-        return FORWARD
-    wanted = u64(profile + PROFILE_MASK)
-    if wanted == 0:
-        return FORWARD
-    hits = find_categories(names, host, length) & wanted
+    return u64(profile + PROFILE_MASK) if profile else 0
+
+
+@shared
+def _decide(snapshot, profile, hits, out):  # type: ignore[no-untyped-def]
+    """The action for what was hit. Writes: out."""
+    hits &= u64(profile + PROFILE_MASK)
     if hits == 0:
         return FORWARD
     category = find_first(profile, hits)

@@ -1,14 +1,25 @@
 """The names database of one `run`: what it is built with, and what a start would find."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from penstock.control.configuration import Configuration
 from penstock.control.lists.build import build_names
+from penstock.control.lists.builder import build_apart
 from penstock.control.lists.in_force import NamesInForce
 from penstock.control.lists.names_file import NamesError
+
+
+@contextmanager
+def build(names: NamesInForce, configuration: Configuration) -> Iterator[Path]:
+    """A candidate, built as `run` has it built."""
+    candidate = names.place_candidate(configuration.database)
+    with names.try_candidate(candidate):
+        build_apart(configuration, candidate, {})
+        yield candidate
 
 
 @pytest.fixture
@@ -39,7 +50,7 @@ def test_a_candidate_that_is_taken_has_the_common_name(configuration: Configurat
     names = NamesInForce(configuration.database, "eth1-eth2")
     for _ in range(3):
         old = names.path
-        with names.build(configuration) as candidate:
+        with build(names, configuration) as candidate:
             assert candidate not in (old, configuration.database)
             names.take(candidate, configuration.database)
         assert names.path == candidate
@@ -53,7 +64,7 @@ def test_one_that_is_given_up_leaves_what_was_in_force(configuration: Configurat
     before = names.path.read_bytes()
     if built_meanwhile:
         build_names(configuration)
-    with names.build(configuration) as candidate:
+    with build(names, configuration) as candidate:
         assert candidate.exists()
     assert not candidate.exists()
     assert names.path.read_bytes() == configuration.database.read_bytes() == before
@@ -63,7 +74,7 @@ def test_a_list_that_cannot_be_read_leaves_what_was_in_force(configuration: Conf
     names = NamesInForce(configuration.database, "eth1-eth2")
     before = names.path.read_bytes()
     configuration.lists[0].path.unlink()
-    with pytest.raises(NamesError), names.build(configuration):
+    with pytest.raises(NamesError), build(names, configuration):
         pass
     assert names.path.read_bytes() == configuration.database.read_bytes() == before
 
@@ -72,7 +83,7 @@ def test_another_database_may_be_named(configuration: Configuration) -> None:
     names = NamesInForce(configuration.database, "eth1-eth2")
     before = configuration.database.read_bytes()
     other = configuration.model_copy(update={"database": configuration.database.with_name("other.db")})
-    with names.build(other) as candidate:
+    with build(names, other) as candidate:
         names.take(candidate, other.database)
     assert other.database.samefile(names.path)
     assert configuration.database.read_bytes() == before
@@ -81,7 +92,7 @@ def test_another_database_may_be_named(configuration: Configuration) -> None:
 
 def test_what_a_killed_run_left_goes(configuration: Configuration) -> None:
     killed = NamesInForce(configuration.database, "eth1-eth2")
-    with killed.build(configuration) as candidate:
+    with build(killed, configuration) as candidate:
         killed.take(candidate, configuration.database)
     names = NamesInForce(configuration.database, "eth1-eth2")
     assert not candidate.exists()

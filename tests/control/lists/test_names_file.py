@@ -1,6 +1,7 @@
 """The layout of the names database; that it finds what it should is tested with the look-up."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ from hypothesis import strategies as st
 from penstock.control.lists.names_file import (
     LOAD_LIMIT,
     MARK,
+    NOTHING,
     NamesError,
     Reach,
     Said,
     Sets,
     build_filter,
     hash_names,
+    is_current,
     merge_said,
     number_kind,
     place_names,
+    write_names,
 )
 from penstock.policy.names import PROBE_LIMIT, SET_LIMIT
 
@@ -100,6 +104,18 @@ def test_more_combinations_than_a_slot_can_name_are_refused() -> None:
     assert sets.number(rows[:-1]).tolist() == list(range(1, SET_LIMIT))
     with pytest.raises(NamesError, match="65,536 different combinations"):
         sets.number(rows)
+
+
+def test_a_database_of_another_version_is_not_current(tmp_path: Path) -> None:
+    path = tmp_path / "names.db"
+    assert not is_current(path)
+    write_names(path, bytes(16), 0, {}, NOTHING, NOTHING)
+    assert is_current(path)
+    content = bytearray(path.read_bytes())
+    content[8] -= 1
+    for damaged in (bytes(content), b"", b"x" * 100, content[:9]):
+        path.write_bytes(damaged)
+        assert not is_current(path)
 
 
 def test_a_wrong_count_is_noticed() -> None:

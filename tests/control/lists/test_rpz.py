@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from penstock.control.lists import rpz
 from penstock.control.lists.entries import Entry, Line
 from penstock.control.lists.names_file import NamesError, Reach
 from penstock.control.lists.rpz import read_zone
@@ -74,6 +75,14 @@ def test_a_record_over_several_lines_does_not_shift_numbers() -> None:
 def test_a_file_that_is_no_zone_is_refused(text: str, reason: str) -> None:
     with pytest.raises(NamesError, match=reason):
         read(text)
+
+
+def test_a_zone_is_not_read_beyond_all_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = HEAD + "bad.test CNAME .\n"
+    monkeypatch.setattr(rpz, "ZONE_LIMIT_BYTES", len(text))
+    assert len(read(text)) == 1
+    with pytest.raises(NamesError, match="larger than"):
+        read(text + "\n")
 
 
 def test_a_record_outside_of_the_zone_is_bad() -> None:

@@ -17,7 +17,7 @@ from penstock.control.subscribers.radius import Decoder
 from penstock.control.subscribers.radius_server import ListenError, RadiusServer
 from tests.control.subscribers.radius import SECRET, Clock, address, build_decoder, build_request, prefix
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 radclient = pytest.mark.skipif(shutil.which("radclient") is None, reason="needs radclient of freeradius-utils")
 
 
@@ -55,9 +55,16 @@ class Ground:
             events += self.serve()
         return events
 
-    def ask(self, attributes: str, secret: str = SECRET.decode(), kind: str = "acct", host: str = "127.0.0.1") -> Asked:
-        """Run radclient once, with one try of a second (several where it is answered), while the server serves."""
-        argv = ["radclient", "-x", "-r", "1", "-t", "2", f"{host}:{self.port}", kind, secret]
+    def ask(
+        self,
+        attributes: str,
+        secret: str = SECRET.decode(),
+        kind: str = "acct",
+        host: str = "127.0.0.1",
+        patience_s: int = 10,
+    ) -> Asked:
+        """Run radclient, which tries once, while the server serves."""
+        argv = ["radclient", "-x", "-r", "1", "-t", str(patience_s), f"{host}:{self.port}", kind, secret]
         with subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
@@ -151,7 +158,7 @@ def test_a_nas_that_begins_anew(ground: Ground) -> None:
 
 @radclient
 def test_a_wrong_secret_is_thrown_away(ground: Ground) -> None:
-    asked = ground.ask(START, secret="another one")
+    asked = ground.ask(START, secret="another one", patience_s=1)
     assert asked.status == 1
     assert "No reply from server" in asked.said
     assert asked.events == []
@@ -161,7 +168,7 @@ def test_a_wrong_secret_is_thrown_away(ground: Ground) -> None:
 @radclient
 def test_another_address_is_thrown_away() -> None:
     with listen(build_decoder(clients=[{"prefix": "127.0.0.9", "secret": SECRET.decode()}])) as ground:
-        assert ground.ask(START).status == 1
+        assert ground.ask(START, patience_s=1).status == 1
         assert ground.count() == {"unknown_client": 1}
 
 
@@ -189,7 +196,7 @@ def test_a_signed_request_gets_a_signed_reply_with_its_proxy_states(ground: Grou
 def test_unsigned_requests_where_a_signature_is_wanted() -> None:
     client = {"prefix": "127.0.0.1", "secret": SECRET.decode(), "require_message_authenticator": True}
     with listen(build_decoder(clients=[client])) as ground:
-        assert ground.ask(START).status == 1
+        assert ground.ask(START, patience_s=1).status == 1
         assert ground.ask(START + "Message-Authenticator=0x00\n").status == 0
         assert ground.count() == {"unsigned": 1, "start": 1}
 

@@ -7,15 +7,17 @@ switch a service off.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from penstock.control.configuration import Configuration
 from penstock.control.lists.entries import Entry, Line, NotTaken
+from penstock.control.lists.feed_settings import show_url
 from penstock.control.lists.names_file import (
     MARK,
     NOTHING,
@@ -32,6 +34,7 @@ from penstock.control.lists.web_address import hash_urls
 
 PROBLEM_LIMIT = 100  # skipped lines that a report keeps; the others are counted
 STAYS = "the old names database stays"
+NONE: Mapping[Path, Path] = MappingProxyType({})
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done (a list's path, or "writing"), and how many of how many bytes of all lists have been read."""
@@ -141,18 +144,24 @@ class Collector:
         return names, urls
 
 
-def build_names(configuration: Configuration, progress: Progress = lambda *_: None) -> Report:
-    """Build the names database of a configuration. Raises NamesError; the old database stays then."""
+def build_names(
+    configuration: Configuration, progress: Progress = lambda *_: None, on_trial: Mapping[Path, Path] = NONE
+) -> Report:
+    """Build the names database of a configuration. `on_trial`: which lists are read elsewhere than at their paths.
+
+    Raises NamesError; the old database stays then.
+    """
     started_s = time.monotonic()
     report = Report(configuration.database)
     categories = configuration.category_names
     key = os.urandom(16)
     collector = Collector(key)
-    total_bytes = sum(_size_bytes(source.path) for source in configuration.lists)
+    places = [on_trial.get(source.path, source.path) for source in configuration.lists]
+    total_bytes = sum(map(_size_bytes, places))
     done_bytes = 0
-    for source in configuration.lists:
+    for source, place in zip(configuration.lists, places, strict=True):
         before, bit = done_bytes, categories.index(source.category)
-        for read_bytes in _read_source(source, bit, key, collector, report):
+        for read_bytes in _read_source(source, place, bit, key, collector, report):
             done_bytes = before + read_bytes
             progress(str(source.path), done_bytes, total_bytes)
     progress("writing", done_bytes, total_bytes)
@@ -169,9 +178,13 @@ def build_names(configuration: Configuration, progress: Progress = lambda *_: No
     return report
 
 
-def _read_source(source: ListSource, bit: int, key: bytes, collector: Collector, report: Report) -> Iterator[int]:
+def _read_source(
+    source: ListSource, place: Path, bit: int, key: bytes, collector: Collector, report: Report
+) -> Iterator[int]:
     """Take what a list says. Yields how many of its bytes have been read."""
-    reading = Reading(source, key)
+    if source.url and not place.exists():
+        raise NamesError(f"{show_url(source.url)}: was never fetched: `penstock lists fetch` does: {STAYS}")
+    reading = Reading(source.model_copy(update={"path": place}), key)
     found = SourceReport(source.path, source.category, source.format, source.match, source.member, source.allow)
     report.sources.append(found)
     try:
@@ -183,7 +196,7 @@ def _read_source(source: ListSource, bit: int, key: bytes, collector: Collector,
             found.exceptions += sum(entry.is_allowed for entry in entries) + source.allow * len(chunk.bulk.hashes)
             found.urls += sum(bool(entry.path) for entry in entries)
             yield reading.digest.read_bytes
-        found.modified_ns = source.path.stat().st_mtime_ns
+        found.modified_ns = place.stat().st_mtime_ns
     except OSError as error:
         raise NamesError(f"{source.path}: {error.strerror}: {STAYS}") from None
     except NamesError as error:

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from penstock.control.configuration import Configuration
-from penstock.control.lists.build import build_names
-
 
 class NamesInForce:
     """The names database of one `run`. `path` is what snapshots are built with."""
@@ -29,19 +26,20 @@ class NamesInForce:
         except OSError:
             self.path = database
 
+    def place_candidate(self, database: Path) -> Path:
+        """Where the next one is built, which is to have the common name `database`."""
+        candidate = self._place(database, 0)
+        return self._place(database, 1) if candidate == self.path else candidate
+
     @contextmanager
-    def build(self, configuration: Configuration) -> Iterator[Path]:
-        """Build a candidate from a configuration's lists; unless it is taken within the block, it is given up.
+    def try_candidate(self, candidate: Path) -> Iterator[None]:
+        """Unless the candidate is taken within the block, it is given up.
 
         Then a database that somebody built meanwhile is not taken, either: what is in force has the common name again,
-        for a start would take what has it. Raises NamesError, OSError.
+        for a start would take what has it.
         """
-        candidate = self._place(configuration.database, 0)
-        if candidate == self.path:
-            candidate = self._place(configuration.database, 1)
         try:
-            build_names(configuration.model_copy(update={"database": candidate}))
-            yield candidate
+            yield
         finally:
             if self.path != candidate:
                 candidate.unlink(missing_ok=True)

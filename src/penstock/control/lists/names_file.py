@@ -186,6 +186,15 @@ def build_filter(hashes: Hashes, bits: int) -> Hashes:
     return words
 
 
+def is_current(path: Path) -> bool:
+    """Is there a names database that this version reads? What else may be wrong with it is said by who maps it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == np.array([names.MAGIC, names.VERSION], np.int64).tobytes()
+    except OSError:
+        return False
+
+
 class Written(NamedTuple):
     """What a database holds."""
 

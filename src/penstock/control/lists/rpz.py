@@ -22,6 +22,7 @@ import dns.zonefile
 from penstock.control.lists.entries import BadLine, Entry, Line, NotTaken, Said, parse_name
 from penstock.control.lists.names_file import NamesError, Reach
 
+ZONE_LIMIT_BYTES = 1 << 28  # unpacked; a zone of four million names, which is read whole, has about half of that
 TRIGGERS = {b"rpz-ip", b"rpz-client-ip", b"rpz-nsdname", b"rpz-nsip"}
 LISTED = {b".", b"*.", b"rpz-drop."}
 NOT_HERE = {b"rpz-tcp-only.": "a name whose answers are to come over TCP"}
@@ -51,7 +52,9 @@ class _Records:
 
 def read_zone(stream: BinaryIO, takes_local_data: bool) -> Iterator[Line]:
     """The records of a zone file. Raises NamesError for a file that is none: nobody knows what a broken zone means."""
-    content = stream.read()
+    content = stream.read(ZONE_LIMIT_BYTES + 1)
+    if len(content) > ZONE_LIMIT_BYTES:
+        raise NamesError(f"larger than {ZONE_LIMIT_BYTES:,} bytes")
     lines, found = content.split(b"\n"), []
     tokens = dns.tokenizer.Tokenizer(content.decode("latin-1") + "\n", "line ")
     zone: dns.name.Name | None = None

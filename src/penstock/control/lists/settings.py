@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from penstock.control.fields import Category, File, Model, Switch
+from penstock.control.fields import Category, Model, Switch
+from penstock.control.lists.feed_settings import FeedKeys
 
 Format = Literal["auto", "domains", "hosts", "adguard", "squidguard", "rpz", "csv"]
 Match = Literal["subtree", "exact"]
@@ -32,11 +33,10 @@ class Columns(Model):
     comment: Annotated[str, Field(max_length=8)] = "#"
 
 
-class ListSource(Model):
-    """A list of names of one category."""
+class ListSource(FeedKeys):
+    """A list of names of one category: a file, or a feed."""
 
     category: Category
-    path: File
     format: Format = "auto"
     match: Match | None = None  # what a bare name stands for; None: itself and what is below
     allow: Switch = False  # its names are not in the category, whatever other lists say

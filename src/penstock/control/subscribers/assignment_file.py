@@ -9,6 +9,7 @@ CSV as RFC 4180 has it, in UTF-8, each line ended. It does not know files that c
 
 import csv
 import io
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from penstock.control.problems import Problem, suggest_name
 from penstock.control.subscribers.model import Place
-from penstock.control.subscribers.places import build_places
+from penstock.control.subscribers.places import MAPPED, build_places
 from penstock.control.values import build_name_parser, parse_label, parse_prefix
 
 MUST, MAY = ("subscriber", "address"), ("port_first", "port_last", "scope", "profile")
@@ -38,7 +39,12 @@ class Row:
     @property
     def session(self) -> int:
         """Who is where, in 64 bits: the same as long as the line says the same of that."""
-        return hash_text(f"{self.subscriber}\0{self.places}")
+        return hash_text("\0".join((self.subscriber, *map(write_place, self.places))))
+
+
+def write_place(place: Place) -> str:
+    """A place as text, different for different places."""
+    return f"{place.scope} {place.address.hex()} {place.bits} {place.port} {place.port_bits}"
 
 
 class _BadCell(Exception):
@@ -120,15 +126,16 @@ class AssignmentFile:
             column = "profile"
             profile = parse_label(_check_text(cells[column])) if cells.get(column) else None
             column = "address"
-            network = parse_prefix(cells[column])
+            text = cells[column]
+            network = None if _is_plain4(text) else parse_prefix(text)
             column = "scope"
             scope = self._find_scope(cells.get(column, ""))
             first, last = cells.get("port_first", ""), cells.get("port_last", "")
+            if network is None and not (first or last):  # as nearly all are: four times as fast
+                return Row(subscriber, (Place(scope, MAPPED + socket.inet_pton(socket.AF_INET, text), 128),), profile)
             column = "port_first" if first or not last else "port_last"
             ports = _parse_ports(first, last) if first or last else None
-            if ports is None:
-                column = "address"
-            return Row(subscriber, tuple(build_places(network, ports, scope)), profile)
+            return Row(subscriber, tuple(build_places(network or parse_prefix(text), ports, scope)), profile)
         except ValueError as error:
             raise _BadCell(column, str(error)) from None
 
@@ -159,6 +166,15 @@ def _check_text(text: str) -> str:
     if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
         raise ValueError("expected UTF-8 text")
     return text
+
+
+def _is_plain4(text: str) -> bool:
+    """Whether the text is an IPv4 address and nothing else."""
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _parse_ports(first: str, last: str) -> tuple[int, int]:

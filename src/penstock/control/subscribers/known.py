@@ -21,7 +21,7 @@ from penstock.control.subscribers.rows import (
     PROFILE,
     unpack_places,
 )
-from penstock.control.subscribers.schema import explain_errors, open_reader, say_damaged
+from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS, explain_errors, open_reader
 from penstock.control.subscribers.store import SOURCES, select
 from penstock.control.subscribers.terms import Terms
 from penstock.control.subscribers.updates import Line
@@ -130,11 +130,8 @@ class KnownSubscribers:
     def count(self) -> tuple[int, int]:
         """How many subscribers are known, and how many places are in use."""
         with self._reading():
-            row = self._connection.execute(
-                "SELECT (SELECT count(*) FROM subscribers), (SELECT total(count) FROM shapes)"
-            )
-            subscribers, places = row.fetchone()
-            return int(subscribers), int(places)
+            counts = [self._connection.execute(query).fetchone()[0] for query in (COUNT_SUBSCRIBERS, COUNT_PLACES)]
+            return int(counts[0]), int(counts[1])
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -146,8 +143,6 @@ class KnownSubscribers:
             self._connection.execute("BEGIN")
             try:
                 yield
-            except ValueError as error:
-                raise say_damaged(self._path, str(error)) from error
             finally:
                 self._connection.execute("ROLLBACK")
 

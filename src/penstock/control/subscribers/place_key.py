@@ -40,10 +40,12 @@ def pack_place(place: Place) -> bytes:
         key = bytes((kind,)) + address[12 : 11 + _SIZES[kind]]
     else:
         key = bytes((bits,)) + address[: _SIZES[bits] - 1]
+    if not 0 <= place.scope < SCOPE_LIMIT:
+        raise ValueError(f"expected a scope of 32 bits, not {place.scope}")
     if place.scope:
         key += place.scope.to_bytes(_SCOPE)
     if port_bits or place.port:
-        if bits != 128 or not 0 < port_bits <= 16 or place.port & ((1 << (16 - port_bits)) - 1):
+        if bits != 128 or not 0 < port_bits <= 16 or place.port >> 16 or place.port & ((1 << (16 - port_bits)) - 1):
             raise ValueError("expected an aligned block of ports of one address")
         key += place.port.to_bytes(2) + bytes((port_bits,))
     return key

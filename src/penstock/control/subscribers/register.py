@@ -20,6 +20,8 @@ from penstock.control.subscribers import sweep
 from penstock.control.subscribers.batch import Batch
 from penstock.control.subscribers.loading import read_lines, read_places
 from penstock.control.subscribers.model import Event
+from penstock.control.subscribers.rules import Rules
+from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS
 from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
 from penstock.control.subscribers.synchronise import synchronise
@@ -35,7 +37,6 @@ class Register:
         self._store, self._settings = store, settings
         with store.read():
             self._terms = Terms.read(store.read_meta("terms"))
-        self._starts: dict[int, int] = {}
 
     @property
     def terms(self) -> Terms:
@@ -45,18 +46,14 @@ class Register:
     def apply(self, events: Sequence[Event], now_s: float) -> Updates:
         """Take a batch of events, in this order."""
 
-        def work(batch: Batch) -> None:
-            batch.apply(events)
-            sweep.sweep_restarts(batch, self._starts)
-
-        return self._write(work, now_s)
+        return self._write(lambda batch: Rules(batch).apply(events), now_s)
 
     def expire(self, now_s: float) -> Updates:
         """Take away what is over by now."""
 
         def work(batch: Batch) -> None:
             sweep.end_sessions(batch)
-            sweep.sweep_restarts(batch, self._starts)
+            sweep.sweep_restarts(batch)
             sweep.end_pauses(batch)
             sweep.forget_idle(batch)
 
@@ -93,10 +90,10 @@ class Register:
     def place_count(self) -> int:
         """Places in use."""
         with self._store.read() as connection:
-            return int(connection.execute("SELECT total(count) FROM shapes").fetchone()[0])
+            return int(connection.execute(COUNT_PLACES).fetchone()[0])
 
     @property
     def subscriber_count(self) -> int:
         """Subscribers that are known."""
         with self._store.read() as connection:
-            return int(connection.execute("SELECT count(*) FROM subscribers").fetchone()[0])
+            return int(connection.execute(COUNT_SUBSCRIBERS).fetchone()[0])

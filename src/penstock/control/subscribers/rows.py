@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from penstock.control.subscribers.place_key import find_shape
+from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.store import Catalogue, select
 from penstock.control.subscribers.updates import Line
 
@@ -82,7 +83,7 @@ class Session:
 
     @classmethod
     def unpack(cls, row: tuple[Any, ...]) -> "Session":
-        """From its row, columns in the order of the table. Raises ValueError when it is damaged."""
+        """From its row, columns in the order of the table. Raises DamagedRowError."""
         session = cls(row[0], row[1])
         _, _, session.number, session.nas, session.at_ms, whole_ms, released_ms, until_s, expires_s, places = row
         session.whole_ms = session.at_ms if whole_ms is None else whole_ms
@@ -108,7 +109,7 @@ def pack_places(live: dict[bytes, int], gone: dict[bytes, tuple[int, int]], at_m
 
 
 def unpack_places(packed: bytes, at_ms: int) -> tuple[dict[bytes, int], dict[bytes, tuple[int, int]]]:
-    """What `pack_places` was given. Raises ValueError when it is damaged."""
+    """What `pack_places` was given. Raises DamagedRowError."""
     live: dict[bytes, int] = {}
     gone: dict[bytes, tuple[int, int]] = {}
     at, end = 0, len(packed)
@@ -126,7 +127,7 @@ def unpack_places(packed: bytes, at_ms: int) -> tuple[dict[bytes, int], dict[byt
             gone[key] = int.from_bytes(packed[at : at + 6]), int.from_bytes(packed[at + 6 : at + 11])
             at += 11
     if at != end:
-        raise ValueError("a session's places end before their size")
+        raise DamagedRowError("a session's places end before their size")
     return live, gone
 
 
@@ -191,6 +192,8 @@ class Rows:
         """The session that a place's row names."""
         if row not in self.by_row:
             self.fetch_rows((row,))
+        if row not in self.by_row:
+            raise DamagedRowError(f"a place is that of session {row}, which is not there")
         return self.by_row[row]
 
     # ---- places -------------------------------------------------------------------------------------------------------
@@ -250,6 +253,8 @@ class Rows:
         """The subscriber of that number."""
         if number not in self.numbers:
             self.fetch_numbers((number,))
+        if number not in self.numbers:
+            raise DamagedRowError(f"something is said of number {number}, which nobody has")
         return self.numbers[number]
 
     def make_subscriber(self, name: str, number: int) -> Subscriber:

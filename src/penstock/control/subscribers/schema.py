@@ -59,6 +59,12 @@ CREATE TABLE freed(turn INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 """
 
 
+# Numbers are given out in turn, and who has none any more is among the freed: nobody need be counted one by one.
+COUNT_SUBSCRIBERS = """SELECT max(coalesce((SELECT max(number) FROM subscribers), 0),
+coalesce((SELECT max(number) FROM freed), 0)) - (SELECT count(*) FROM freed)"""
+COUNT_PLACES = "SELECT total(count) FROM shapes"
+
+
 class StoreError(PenstockError):
     """The store cannot be used; the text says why, and the cure."""
 
@@ -75,6 +81,10 @@ class StoreDamagedError(StoreError):
     """The file is not what was written."""
 
 
+class DamagedRowError(Exception):
+    """Rows that contradict each other, or one that cannot be read; `explain_errors` names the file."""
+
+
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into those above."""
@@ -82,6 +92,8 @@ def explain_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explain(path, error) from error
+    except DamagedRowError as error:
+        raise _say_damaged(path, str(error)) from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
 
@@ -89,7 +101,7 @@ def explain_errors(path: Path) -> Iterator[None]:
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return say_damaged(path, str(error))
+        return _say_damaged(path, str(error))
     if code & 0xFF == sqlite3.SQLITE_FULL or code in (
         sqlite3.SQLITE_IOERR_WRITE,
         sqlite3.SQLITE_IOERR_FSYNC,
@@ -102,7 +114,7 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-def say_damaged(path: Path, detail: str) -> StoreDamagedError:
+def _say_damaged(path: Path, detail: str) -> StoreDamagedError:
     """What to tell of a file that is not what was written."""
     return StoreDamagedError(
         f"{path}: this file is damaged ({detail}). Move it aside, with {path.name}-wal and {path.name}-shm, and start "
@@ -115,7 +127,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The store to write to, made where there is none. Raises StoreError."""
     with explain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():  # closing a descriptor of it gives up the locks of this process's other connections
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         os.chmod(path, 0o600)  # -wal and -shm take it over
         connection = _connect(path, "rwc")
         try:

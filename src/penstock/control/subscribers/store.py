@@ -30,6 +30,8 @@ class Nas:
     restarted_ms: int
     is_over: bool
     """Rows of such sessions may be there still."""
+    swept_row: int = 0
+    """The row from which on."""
 
 
 class Catalogue:
@@ -84,6 +86,8 @@ class Catalogue:
 
     def has_shape(self, shape: tuple[int, int]) -> bool:
         """Can places of this shape be looked up, beside those in use?"""
+        if shape in self.shapes:
+            return True
         used = {shape, *self.shapes}
         if any(port_bits for _, port_bits in used):
             used.add(WHOLE_ADDRESS)
@@ -164,14 +168,15 @@ class Store:
         return int.from_bytes(word) & _HASH_MASK
 
 
-def select(connection: sqlite3.Connection, head: str, values: Collection[Any]) -> Iterator[tuple[Any, ...]]:
+def select(connection: sqlite3.Connection, head: str, values: Collection[Any]) -> list[tuple[Any, ...]]:
     """Rows of `head`, which ends with the column that is to be one of `values`, however many.
 
     Statements have few widths, so that each is compiled once; SQLite looks the values up in their order.
     """
-    rest = list(values)
+    rest, found = list(values), []
     while rest:
         width = next((width for width in _WIDTHS if width >= len(rest)), _WIDTHS[-1])
         part, rest = rest[:width], rest[width:]
         part += part[-1:] * (width - len(part))
-        yield from connection.execute(f"{head} IN ({','.join('?' * width)})", part)
+        found += connection.execute(f"{head} IN ({','.join('?' * width)})", part).fetchall()
+    return found

@@ -1,41 +1,40 @@
 """What time does to the rows: sessions and pauses that are over, a NAS's sessions behind its restart, who is forgotten.
 
 Each takes a bounded share and says whether there is more, so that a million sessions that end at once hold nobody up. What
-a restart cut off counts as over for everybody else before it is taken away (`batch`).
+a restart cut off counts as over for whoever claims it before it is taken away (`batch`).
 """
 
 import sqlite3
 
-from penstock.control.subscribers.batch import Batch
+from penstock.control.subscribers.batch import SHARE, Batch
 from penstock.control.subscribers.rows import PAUSED
 from penstock.control.subscribers.store import Nas
 
-SHARE = 2000  # rows of one kind in one transaction: about 50 ms
 DAY_S = 86_400
 
 
-def sweep_restarts(batch: Batch, starts: dict[int, int]) -> None:
-    """Take away what restarts cut off. `starts`, which the caller keeps from call to call: the row from which each NAS's
-    sessions are still to be looked at."""
+def sweep_restarts(batch: Batch) -> None:
+    """Take away what restarts cut off and is still there."""
     for nas in [nas for nas in batch.catalogue.nas.values() if nas.is_over]:
-        _sweep_nas(batch, nas, starts)
+        sweep_nas(batch, nas)
 
 
-def _sweep_nas(batch: Batch, nas: Nas, starts: dict[int, int]) -> None:
+def sweep_nas(batch: Batch, nas: Nas) -> None:
+    """Take away the places of a NAS's sessions from before its restart, as many as this transaction may."""
     batch.rows.write()
     query = "SELECT * FROM sessions WHERE nas=? AND session>=? ORDER BY session LIMIT ?"
-    rows = batch.store.connection.execute(query, (nas.code, starts.get(nas.code, 0), SHARE)).fetchall()
+    rows = batch.store.connection.execute(query, (nas.code, nas.swept_row, batch.share)).fetchall()
     sessions = batch.rows.take_sessions(rows)
     batch.rows.fetch_places([key for session in sessions for key in session.live])
     for session in sessions:
         batch.cut_off(session)
-    if len(rows) == SHARE:
-        starts[nas.code] = rows[-1][0] + 1
+    if len(rows) == batch.share:
+        nas.swept_row = rows[-1][0] + 1 if rows else nas.swept_row
         batch.updates.is_more = True
     else:
-        starts.pop(nas.code, None)
         nas.is_over = False
         batch.catalogue.save_nas(nas)
+    batch.share -= len(rows)
 
 
 def end_sessions(batch: Batch) -> None:

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from array import array
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from penstock.control.problems import Problem
-from penstock.control.subscribers.assignment_file import AssignmentFile, hash_text
+from penstock.control.subscribers.assignment_file import AssignmentFile, hash_text, write_place
 from penstock.control.subscribers.model import Assign, Event, Release, Restart
 from penstock.control.subscribers.settings import Scope
 from penstock.control.whole_file import write_whole
@@ -119,16 +119,17 @@ class WatchedFile:
 
     def _read(self, raw: bytes, now_s: float) -> "Generator[None, None, Change | None]":
         file = AssignmentFile(self.path, raw, self._scopes)
-        digests, places, lines = array("Q"), array("Q"), array("Q")
+        digests, places, lines = array("Q"), array("Q"), array("I")
         for line, row in file.rows():
             digests.extend((row.session, hash_text(f"{row.session} {row.profile}")))
             for place in row.places:
-                places.append(hash_text(str(place)))
+                places.append(hash_text(write_place(place)))
                 lines.append(line)
             if len(digests) % (2 * STEP) == 0:
                 yield
-        _find_twins(file, np.array(places), np.array(lines))
-        found = np.frombuffer(digests.tobytes(), DIGESTS)
+        _find_twins(file, np.frombuffer(places, np.uint64), lines)
+        del places, lines  # of a million lines that counts
+        found = np.frombuffer(digests, DIGESTS)
         known = np.zeros(0, DIGESTS) if self._known is None else self._known
         count = int((known["line"] != BEGUN).sum())
         if not file.problems and count > FEW and 2 * len(found) < count:
@@ -137,8 +138,8 @@ class WatchedFile:
         self.problems = tuple(file.problems)
         if self.problems:
             return None
-        is_new = ~np.isin(found["line"], known["line"])
-        gone = known["session"][~np.isin(known["session"], found["session"])]
+        is_new = ~_is_among(found["line"], known["line"])
+        gone = known["session"][~_is_among(known["session"], found["session"])]
         if self._known is not None and not is_new.any() and not len(gone):
             return None
         is_first = self._known is None
@@ -150,8 +151,8 @@ class WatchedFile:
     def _announce(self, known: Digests, added: Digests) -> bool:
         """Remember, should we end among the events, that these lines may have been said and must be said again."""
         doubtful = known.copy()
-        doubtful["line"][np.isin(known["session"], added["session"])] = 0
-        begun = added[~np.isin(added["session"], known["session"])]
+        doubtful["line"][_is_among(known["session"], added["session"])] = 0
+        begun = added[~_is_among(added["session"], known["session"])]
         begun["line"] = BEGUN
         try:
             self._remember(np.concatenate((doubtful, begun)))
@@ -176,11 +177,24 @@ def forget_file(now_s: float) -> Restart:
     return Restart("file", NAS, now_s)
 
 
-def _find_twins(file: AssignmentFile, places: Any, lines: Any) -> None:
+def _is_among(values: Any, others: Any) -> Any:
+    """Which of the values are among the others. (NumPy's `isin` takes 60 bytes for each of both, this 24.)"""
+    if not len(others):
+        return np.zeros(len(values), np.bool_)
+    ordered = np.sort(others)
+    at = np.searchsorted(ordered, values)
+    at[at == len(ordered)] = 0
+    return ordered[at] == values
+
+
+def _find_twins(file: AssignmentFile, places: Any, lines: Sequence[int]) -> None:
     """Note places that two lines have."""
+    ordered = np.sort(places)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return
     order = np.argsort(places, kind="stable")
     for at in np.flatnonzero(np.diff(places[order]) == 0)[:3]:
-        file.note_twin(int(lines[order[at + 1]]), int(lines[order[at]]))
+        file.note_twin(lines[order[at + 1]], lines[order[at]])
 
 
 def _identify(path: Path) -> Identity:
