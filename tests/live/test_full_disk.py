@@ -1,4 +1,4 @@
-"""A disk that is full: the log, the lists, the snapshots, the cache of compiled code.
+"""A disk that is full: the log, the lists, the snapshots, the register, the cache of compiled code.
 
 Nothing breaks, the loss is said or counted, and it is over when there is room again.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.control.subscribers.calls import CallError
 from penstock.demo.box import Box, BoxError, start_box
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME
@@ -20,11 +21,13 @@ from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
 from tests.live.processes import find_packet_processes, is_blocked, kill, reload, wait_for_word
+from tests.live.register import tell
 
 pytestmark = live("openssl", "curl")
 
 DISK_BYTES = 4 << 20
 PAGES = 40
+CALLS = 1000  # what is left of a page has room for some
 LATE = "late.example.test"  # on a list later
 
 
@@ -67,6 +70,7 @@ def disk(here: Path) -> Iterator[Disk]:
 def line(here: Path, pair: Certificate, disk: Disk) -> Iterator[Line]:
     places = {
         "database": str(disk.place / "names.db"),
+        "register": {"database": str(disk.place / "subscribers.db")},
         "log": {"all_requests": True, "path": str(disk.place / "events.json")},
     }
     with build_line(here, pair, metrics={"listen": LISTEN}, **places) as found:
@@ -118,6 +122,29 @@ def test_a_reload_finds_a_full_disk(line: Line, disk: Disk) -> None:
     reload(line)
     assert is_refused(line, LATE)
     assert is_blocked(line, line.site)
+
+
+def test_the_register_finds_a_full_disk(line: Line, disk: Disk) -> None:
+    """What it answered holds, what it could not write down it refuses, and it writes again when there is room."""
+    profile, refusal = "everything", ""
+    with disk.full():
+        for number in range(CALLS):
+            wanted = ("nothing", "everything")[number % 2]
+            try:
+                tell(line, "set", subscriber="home", profile=wanted)
+            except CallError as error:
+                refusal = str(error)
+                break
+            profile = wanted
+        assert "no room on the disk" in refusal
+        assert is_blocked(line, line.site) == (profile == "everything")
+        assert read_metrics(line)["penstock_register_batches_failed_total"] > 0
+    kill(line)
+    line.restart()
+    assert is_blocked(line, line.site) == (profile == "everything")
+    for wanted in ("nothing", "everything"):
+        tell(line, "set", subscriber="home", profile=wanted)
+        assert is_blocked(line, line.site) == (wanted == "everything")
 
 
 def test_the_packet_process_dies_on_a_full_disk(line: Line, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:

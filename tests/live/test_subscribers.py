@@ -6,20 +6,21 @@ RADIUS is FreeRADIUS's radclient's, from the box; carol is where no subscriber o
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from penstock.control.subscribers.calls import CallError, call_register, find_register_doors
+from penstock.control.subscribers.calls import CallError
 from penstock.demo.box import BoxError, run_penstock, start_box
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Subscriber
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import find_children, kill, wait_for_word
+from tests.live.processes import kill, wait_for_word
+from tests.live.register import find_register, tell
 
 pytestmark = live("openssl", "curl", "radclient")
 
@@ -101,29 +102,6 @@ def penstock(line: Line, *words: str) -> str:
     return " ".join(done.stdout.split())
 
 
-def tell(line: Line, word: str, **words: object) -> dict[str, object]:
-    """Say something at the register's door."""
-    with line.topology.inside("box"):
-        (door,) = find_register_doors()
-        return call_register(door, word, **words)
-
-
-def find_register(line: Line) -> int:
-    """The register process of this line."""
-    found: list[int] = []
-
-    def is_there() -> bool:
-        found.clear()
-        for process in find_children(line.box.program.pid):
-            with suppress(OSError):
-                if b"subscribers.process" in Path(f"/proc/{process}/cmdline").read_bytes():
-                    found.append(process)
-        return len(found) == 1
-
-    wait_until(is_there)
-    return found[0]
-
-
 def end(line: Line) -> None:
     """Penstock ends in order; its tables stay."""
     line.box.program.terminate()
@@ -134,13 +112,6 @@ def take_cable_down(line: Line) -> None:
     """The tables go."""
     done = run_penstock(line.topology, ["cable", "down", "--ingress", INGRESS, "--egress", EGRESS])
     assert done.returncode == 0, done.stderr
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
 
 
 # ---- sources ----------------------------------------------------------------------------------------------------------
