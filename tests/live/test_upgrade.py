@@ -170,7 +170,7 @@ def test_another_table_size_is_another_set_of_tables(judging: Line, nginx: Serve
     assert old.program.wait(END_S) == 0
     with judging.topology.inside("box"):
         pins = Pins(INGRESS, EGRESS, find_root())
-        pins.choose(2 * FLOWS, 1)
+        pins.choose(Size(2 * FLOWS, 1))
         assert (pins.in_use(), pins.others()) == (pins.tables, [])
     assert not is_blocked(judging, nginx), "who switched it off wants it off"
     run_penstock(judging.topology, ["on"])
