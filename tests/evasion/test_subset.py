@@ -20,8 +20,8 @@ pytestmark = live("openssl", "nginx", "node", "unbound")
 
 IMPROVISED_SEED, IMPROVISED_COUNT = 6, 12
 EVERY = 13  # the stride through the catalogue; the first of each family is always there
-KNOWN = {"option.reset-with-data"}  # collateral of this version, as docs/evasion.md shows
-WITNESSES = {"option.reset-with-data"}  # of these, to see when they are mended
+KNOWN: set[str] = set()  # collateral of this version, as docs/evasion.md shows
+WITNESSES = {"option.reset-with-data", "decoy.at-stale-stamp"}  # always there: they were collateral once
 
 
 def choose() -> list[Strategy]:

@@ -159,6 +159,7 @@ FRAGMENT_FULL_OPEN = _reason(
 BAD_OPTION = _reason(
     114, _X, "bad_option", "IP options or a source route for which routers and servers drop the packet"
 )
+RESET_DATA = _reason(115, _R, "reset_data", "a reset that carries data, which no server reads (RFC 9293 3.10.7.4)")
 
 NAMES = {reason.number: reason.name for reason in REASONS}
 

@@ -85,7 +85,7 @@ from penstock.policy.actions import BLOCK
 from penstock.policy.actions import FORWARD as ACTION_FORWARD
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
 from penstock.request.response import CONTINUES, FOREIGN, SWITCHES, UNKNOWN, read_response
-from penstock.wire.headers import FIN
+from penstock.wire.headers import FIN, RST
 
 UNITS_LIMIT = LARGE_BYTES // 6  # in one packet: as many of the shortest chunks as a stream can hold
 
@@ -296,6 +296,8 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
         return decoy
     if is_paused(w, u):
         return refuse_paused(w, u, record)
+    if u32(u + UP_FLAGS) & RST:
+        return release(w, u, checksum, r.RESET_DATA)  # it ends the connection, or is challenged: no byte of the stream
     is_one_way = u32(record + t.FLOW_FLAGS) & t.ONE_WAY
     if is_one_way and policy_at(w, ASYMMETRIC) == REFUSE:
         return refuse_by_policy(w, u, record, u32(u + UP_SEQ), r.ASYMMETRIC_REFUSED)
