@@ -207,8 +207,7 @@ class ModelRegister:
         said, until = self.gone.get((session, place), (-1, 0))
         if until > int(self.now_s) and at <= said:
             return self.report("out_of_order", name)
-        if self.win(name, session, place, at):
-            self.gone.pop((session, place), None)
+        self.win(name, session, place, at)
 
     def win(self, name: str, session: Session | None, place: Place, at: float) -> bool:
         row = self.rows.get(place)

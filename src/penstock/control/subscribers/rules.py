@@ -118,7 +118,6 @@ class Rules:
             self.batch.updates.report("out_of_order", subscriber.id, place=unpack_place(key))
         elif self.batch.win(key, at_ms, session.row, subscriber):
             session.live[key] = at_ms
-            session.gone.pop(key, None)
 
     def _end_other(self, session: Session, subscriber: Subscriber, keys: Collection[bytes]) -> None:
         """The session's name is another subscriber's now."""
