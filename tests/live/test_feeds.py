@@ -52,6 +52,7 @@ def line(here: Path, pair: Certificate, feed: Path) -> Iterator[Line]:
         words = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", str(feed.parent), str(PORT)]
         with (here / "feed.log").open("w") as sink:
             found.topology.spawn("box", [sys.executable, *words], stdout=sink, stderr=sink)
+            wait_until(found, ENTRIES + 1)
             yield found
 
 
@@ -88,7 +89,7 @@ def status_of(line: Line, host: str) -> str:
 
 
 def test_swaps_under_load_lose_no_packet(line: Line, nginx: Server, feed: Path) -> None:
-    before = wait_until(line, ENTRIES + 1)
+    before = read_metrics(line)
     assert status_of(line, BAD) == "403"
     late = [f"late{number}.example.test" for number in range(SWAPS)]
     load = Loaded(line, nginx, RATE, LOAD_S)

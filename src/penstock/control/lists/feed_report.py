@@ -63,8 +63,9 @@ def print_feeds(configuration_path: Path) -> int:
     """Print every feed of a configuration. Returns 1 when the last fetch of one was refused, or one was never fetched."""
     feeds = find_feeds(load_configuration(configuration_path))
     _check_rights(feeds)
-    table = Table("feed", "category", "entries", "fetched", "checked")
-    table.add_column("state", overflow="fold")
+    table = Table()
+    for title in ("feed", "category", "entries", "fetched", "checked", "state"):
+        table.add_column(title, overflow="fold")
     status = 0
     for feed in feeds:
         record = read_record(feed)
