@@ -95,7 +95,7 @@ LOST = {
     "take all memory": ("kept.append([bytes(1 << 20) for _ in range(100_000)])", "memory"),
     "take it in one piece": ("kept.append(bytes(1 << 40))", "memory"),
     "answer in its own words": (
-        "for fd in range(3, 12):\n try: os.write(fd, b'nonsense')\n except OSError: pass", "nonsense"
+        "for fd in range(3, 1024):\n try: os.write(fd, b'nonsense')\n except OSError: pass", "nonsense"
     ),
     "close everything": ("os.closerange(0, 64); time.sleep(60)", "ended"),
 }  # fmt: skip
