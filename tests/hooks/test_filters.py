@@ -121,6 +121,7 @@ def test_what_is_no_plain_form_is_refused(data: Any) -> None:
         ({"hosts": "a b"}, "hosts"),
         ({"hosts": [None]}, "hosts"),
         ({"hosts": 3}, "hosts"),
+        ({"hosts": [[]]}, "hosts"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_its_key(declared: dict[str, Any], key: str) -> None:

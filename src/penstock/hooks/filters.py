@@ -107,12 +107,14 @@ def _list_items(key: str, value: Any) -> list[Any]:
 def _read_words(key: str, value: Any, read: Any) -> frozenset[str] | None:
     if value is None:
         return None
-    words: dict[Any, Any] = {item: read(item) if isinstance(item, str) else None for item in _list_items(key, value)}
-    for item, word in words.items():
+    words = []
+    for item in _list_items(key, value):
+        word = read(item) if isinstance(item, str) else None
         if word is None:
             known = f": known are {', '.join(PROTOCOLS)}" if key == "protocols" else ""
             raise FilterError(f"{key}: {item!r} is none{known}")
-    return frozenset(words.values())
+        words.append(word)
+    return frozenset(words)
 
 
 def _read_host(text: str) -> str | None:

@@ -95,7 +95,7 @@ LOST = {
     "take all memory": ("kept.append([bytes(1 << 20) for _ in range(100_000)])", "memory"),
     "take it in one piece": ("kept.append(bytes(1 << 40))", "memory"),
     "answer in its own words": (
-        "for fd in range(3, 12):\n try: os.write(fd, b'nonsense')\n except OSError: pass", "nonsense"
+        "for fd in range(3, 1024):\n try: os.write(fd, b'nonsense')\n except OSError: pass", "nonsense"
     ),
     "close everything": ("os.closerange(0, 64); time.sleep(60)", "ended"),
 }  # fmt: skip
@@ -194,11 +194,17 @@ def test_one_subscriber_holds_no_more_than_his_share(driver: Driver) -> None:
     assert driver.misbehave("verdict = Verdict.allow()", "honest") == Verdict.allow()
 
 
-def test_no_process_is_left_behind(tmp_path: Path) -> None:
+def test_no_process_and_no_descriptor_is_left_behind(tmp_path: Path) -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
     with drive_code(tmp_path) as driver:
         driver.misbehave("time.sleep(60)")
         driver.misbehave("os._exit(0)")
         driver.wait(lambda: driver.pool.is_ready)
         numbers = [worker.program.pid for crew in driver.pool._crews() for worker in crew.workers]
         assert len(numbers) == 4  # two, a spare one, one behind
+        while_open = len(os.listdir("/proc/self/fd"))
+        driver.misbehave("os._exit(0)", "another")
+        driver.wait(lambda: driver.pool.is_ready)
+        assert len(os.listdir("/proc/self/fd")) == while_open
     assert [number for number in numbers if os.path.exists(f"/proc/{number}")] == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
