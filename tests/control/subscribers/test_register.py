@@ -271,7 +271,7 @@ class RegisterMachine(RuleBasedStateMachine):
         assert known.is_configured == (self.model.people[known.id].configured is not None)
         mine = {place: row for place, row in self.model.rows.items() if row.person == known.id}
         said = {one.place: (one.at_s, one.source) for one in known.places}
-        wanted = {place: (row.at, row.session and row.session[0] or "configuration") for place, row in mine.items()}
+        wanted = {place: (row.at, (row.session and row.session[0]) or "configuration") for place, row in mine.items()}
         assert said == wanted, (known.id, set(said.items()) ^ set(wanted.items()))
         for one in known.places:
             row = mine[one.place]
