@@ -4,7 +4,7 @@ import os
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.control.hooks.confinement import CLONE, CLONE3, FREE, LIMIT, NETWORK, OPENAT, SOCKET, build_filter
@@ -60,6 +60,7 @@ WORDS = st.sampled_from([0, 1, 2, 10, 0x40, 0x200, 0x10000, 0x80000, 1 << 32, (1
 TESTED = [number for test in (OPENAT, CLONE, LIMIT, SOCKET) for number in test.numbers]
 
 
+@settings(max_examples=500)
 @given(MACHINES, st.booleans(), st.integers(0, 460) | st.sampled_from(TESTED), st.tuples(*[WORDS] * 6))
 def test_it_means_what_the_tables_say(machine: str, network: bool, number: int, arguments: tuple[int, ...]) -> None:
     architecture, column = system_calls.ARCHITECTURES[machine]
