@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock.control.subscribers.calls import CallError
+from penstock.control.subscribers.radius_server import BUFFER_BYTES
 from penstock.demo.box import BoxError, run_penstock, start_box
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Subscriber
@@ -223,6 +224,13 @@ def test_it_has_no_rights_but_roots_files(line: Line) -> None:
     sets = {status[name].strip() for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")}
     assert sets == {f"{0:016x}"}
     assert status["NoNewPrivs"].strip() == "1"
+
+
+def test_its_socket_has_room_for_a_second(line: Line) -> None:
+    """Made while it still had the right to: a second's packets wait while a batch is written down."""
+    find_register(line)
+    told = line.topology.run("box", ["ss", "-lunm", f"sport = :{PORT}"]).stdout
+    assert f"rb{2 * BUFFER_BYTES}" in told  # the kernel counts twice: socket(7)
 
 
 def test_it_is_killed(line: Line) -> None:
