@@ -70,6 +70,14 @@ def sees_page(line: Line, who: Subscriber) -> bool:
     return answer.is_page
 
 
+def slips_through(line: Line, who: Subscriber) -> bool:
+    """Whether a request for the blocked host gets the server's answer."""
+    with line.connect(who) as conversation:
+        conversation.send(ask(BAD))
+        answer = conversation.read()
+    return isinstance(answer, Response) and not answer.is_page
+
+
 def await_page(line: Line, who: Subscriber, wanted: bool, patience_s: float = EFFECT_S) -> None:
     """Wait until requests get the page, or no page."""
     end_s = time.monotonic() + patience_s
@@ -294,8 +302,14 @@ def test_another_run_takes_over(line: Line, tables: str) -> None:
     if tables == "others":
         capacity = 65536 if "capacity: 32768" in text else 32768
         line.configuration.write_text(text.replace(f"capacity: {65536 + 32768 - capacity}", f"capacity: {capacity}"))
-    line.box = start_box(line.topology, line.configuration, more=["--take-over"])
+    slipped: list[bool] = []
+
+    def look() -> None:
+        slipped.append(slips_through(line, CAROL))
+
+    line.box = start_box(line.topology, line.configuration, look, more=["--take-over"])
     assert old.program.wait(PATIENCE_S) == 0
+    assert not any(slipped), f"{slipped}: she is known at every moment"
     assert tables in line.box.output.read_text().split("took over from another run")[-1].split("\n")[0]
     assert sees_page(line, CAROL)
     account_until_answered(line, "Stop")
