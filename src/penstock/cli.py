@@ -125,10 +125,12 @@ def compile_code() -> None:
     """Compile everything for this machine now, so that no start has to."""
     with one_line_errors():
         from penstock.engine import compile_path
+        from penstock.line.directory import compile_directory
         from penstock.line.inline import compile_steer
 
         compile_path()
         compile_steer()
+        compile_directory()
 
 
 @app.command()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.compile.memory import CHECKED, allow, forbid
+from penstock.compile.memory import CHECKED, INT, allow, forbid
 from penstock.compile.native import kernel
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, owners
@@ -82,6 +82,12 @@ def make_places(rows: Iterable[tuple[Any, ...]]) -> Places:
 @cache
 def _kernels() -> tuple[Any, Any, Any]:
     return kernel(owners.put_places), kernel(owners.forget_others), kernel(sweep_flows)
+
+
+def compile_directory() -> None:
+    """Have the code of a Directory in memory, from the cache or compiled."""
+    for one in _kernels():
+        one.compile((INT,) * one.py_func.__code__.co_argcount)
 
 
 class Directory:

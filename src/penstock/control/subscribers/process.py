@@ -15,10 +15,11 @@ Its last words say why it ends, when it does so without being told.
 When it dies the tables stay as they are, and what was acknowledged is in the store. No packet waits for it.
 
 It starts with the rights of the control process, maps the tables, and has given up what it can before it hears the first
-source: it stays root, whose files it reads and writes, without any capability.
+source: it stays root, whose files it reads, without any capability, and writes to two directories only.
 """
 
 import json
+import os
 import pickle
 import select
 import signal
@@ -36,13 +37,16 @@ from penstock.control.subscribers.calls import find_register_door
 from penstock.control.subscribers.keeper import LAST_WORDS, WORDS_BYTES
 from penstock.control.subscribers.kept import KeptRegister
 from penstock.control.subscribers.outlet import Outlet
+from penstock.control.subscribers.radius_server import reserve_sockets
 from penstock.control.subscribers.tally import Tally
 from penstock.control.subscribers.terms import Terms
 from penstock.control.subscribers.writing import Writing
 from penstock.errors import PenstockError
 from penstock.kernel import bpf, tables
-from penstock.line.directory import Directory
+from penstock.line.directory import Directory, compile_directory
+from penstock.line.handover import DOORS, make_doors
 from penstock.line.inline import Control
+from penstock.line.landlock import confine_writing
 from penstock.line.pins import Pins, Size
 from penstock.line.privileges import keep_file_rights
 
@@ -76,6 +80,7 @@ class RegisterProcess:
         self.configuration = Configuration()
         self.writing: Writing | None = None
         self._due_s = 0.0
+        self._is_confined = False
 
     def serve(self) -> None:
         """Until standard input ends. Raises PenstockError when the work cannot be done."""
@@ -105,6 +110,7 @@ class RegisterProcess:
         if order == "follow":
             with open(descriptors[0], "rb") as file:
                 self.configuration = pickle.load(file)
+            self._confine()
             if self.writing is not None:
                 self.writing.follow(self.configuration)
             self._say("followed")
@@ -120,6 +126,15 @@ class RegisterProcess:
             self.leave()
             self._say("left")
         return bool(message)
+
+    def _confine(self) -> None:
+        """From now on write below the directory of the store and that of the doors alone."""
+        if not self._is_confined:
+            place = self.configuration.subscriber_register.database.parent
+            place.mkdir(parents=True, exist_ok=True)
+            make_doors()
+            os.environ["SQLITE_TMPDIR"] = str(place)
+            self._is_confined = confine_writing([place, DOORS])
 
     def _say(self, word: str) -> None:
         with suppress(OSError):  # who started us is gone: the end of its orders says so
@@ -146,6 +161,8 @@ def main() -> int:
     orders = socket.socket(fileno=sys.stdin.fileno())
     try:
         process = RegisterProcess(json.loads(sys.argv[1]), orders)
+        compile_directory()
+        reserve_sockets()
         keep_file_rights()
         process.serve()
     except (PenstockError, OSError) as error:

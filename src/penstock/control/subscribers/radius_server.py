@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ BUFFER_BYTES = 8 << 20  # in the kernel: what comes in a second and more while a
 SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 SO_MEMINFO, DROPS = 55, 8  # linux/sock_diag.h: SK_MEMINFO_DROPS, the ninth of nine 32-bit words
 OF_SOCKETS = ("duplicate", "lost", "not_sent")
+RESERVED = 8  # sockets of each family: a reload or a hand-over takes further ones
+
+_reserve: dict[int, list[socket.socket]] = {}
 
 Source = tuple[Any, ...]
 """As a socket writes it: address, port, and for IPv6 flow and zone."""
@@ -161,19 +165,36 @@ class RadiusServer:
         self._lost[one.fileno()] = lost
 
 
+def reserve_sockets(count: int = RESERVED) -> None:
+    """Make sockets with large buffers, each for one address, as long as we have the right to (CAP_NET_ADMIN)."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # a kernel without IPv6
+            _reserve.setdefault(family, []).extend(_make_socket(family) for _ in range(count))
+
+
+def _make_socket(family: int) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+    except PermissionError:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)  # as much of it as rmem_max has
+    return one
+
+
 def _open_socket(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    one = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    reserved = _reserve.get(family, [])
+    is_reserved, one = bool(reserved), None
     try:
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-        except PermissionError:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)  # as much of it as rmem_max has
+        one = reserved.pop() if is_reserved else _make_socket(family)
         one.bind((address, port))
+        return one
     except OSError as error:
-        one.close()
+        if one is not None and is_reserved:
+            reserved.append(one)  # for the next attempt
+        elif one is not None:
+            one.close()
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise ListenError(f"radius.listen: cannot listen on {where}: {error.strerror}") from None
-    return one
