@@ -95,7 +95,7 @@ def test_the_longest_prefix_holds(prefixes: dict, addresses: list[bytes]) -> Non
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["put", "take", "all"]), owned), min_size=1, max_size=8))
+@given(st.lists(st.tuples(st.sampled_from(["put", "take", "all", "parts"]), owned), min_size=1, max_size=8))
 def test_a_life_of_changes(steps: list) -> None:
     made, prefixes = Tables(), {}
     for what, change in steps:
@@ -106,8 +106,12 @@ def test_a_life_of_changes(steps: list) -> None:
         elif what == "take":
             made.directory.take_away(rows)
             prefixes = {place: owner for place, owner in prefixes.items() if place not in change}
-        else:
+        elif what == "all":
             assert len(made.directory.replace_all(rows, numbers)) == 0
+            prefixes = change
+        else:
+            parts = [(rows[at : at + 3], numbers[at : at + 3]) for at in range(0, len(rows), 3)]
+            assert made.directory.replace_parts(parts) == 0
             prefixes = change
         check(made, prefixes, [packed(str(network[0])) for network, _ in change])
     again = Directory(made.control, made.addresses, made.subscribers)

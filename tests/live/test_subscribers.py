@@ -20,7 +20,7 @@ from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Subscriber
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import kill, wait_for_word
+from tests.live.processes import kill, reload, wait_for_word
 from tests.live.register import find_register, tell
 
 pytestmark = live("openssl", "curl", "radclient")
@@ -29,10 +29,11 @@ CAROL = OFFICE  # the address; her id is RADIUS's
 PATIENCE_S = 40.0  # the register waits up to 30 s between starts that fail
 EFFECT_S = 1.0  # from a change to the next request
 SECRET, PORT = "a secret", 1813
+LATER = "192.0.2.55"  # an address that the box gets later
 RADIUS = {
     "listen": f"127.0.0.1:{PORT}",
     "profile": "Filter-Id",
-    "clients": [{"prefix": "127.0.0.1/32", "secret": SECRET}],
+    "clients": [{"prefix": prefix, "secret": SECRET} for prefix in ("127.0.0.1/32", f"{LATER}/32")],
 }
 SETTINGS = {
     "subscribers": [{"id": "home", "prefixes": [f"{HOME.ipv4}/32"], "profile": "everything"}],
@@ -86,14 +87,14 @@ def await_page(line: Line, who: Subscriber, wanted: bool, patience_s: float = EF
         time.sleep(0.02)
 
 
-def account(line: Line, status: str, session: str = "1", **attributes: str) -> bool:
+def account(line: Line, status: str, session: str = "1", to: str = "127.0.0.1", **attributes: str) -> bool:
     """An accounting request from the box; whether it was answered."""
     words = {"Acct-Status-Type": status, "NAS-IP-Address": "192.0.2.1"}
     if not status.startswith("Accounting"):
         words |= {"Acct-Session-Id": session, "Calling-Station-Id": "carol", "Framed-IP-Address": CAROL.ipv4}
     words |= {name.replace("_", "-"): value for name, value in attributes.items()}
     text = "".join(f'{name} = "{value}"\n' for name, value in words.items())
-    argv = ["radclient", "-r", "1", "-t", "2", f"127.0.0.1:{PORT}", "acct", SECRET]
+    argv = ["radclient", "-r", "1", "-t", "2", f"{to}:{PORT}", "acct", SECRET]
     return line.topology.run("box", argv, stdin=None, input=text).returncode == 0
 
 
@@ -274,6 +275,37 @@ def test_it_stands_still(line: Line) -> None:
     account_until_answered(line, "Start", Filter_Id="everything")
     await_page(line, CAROL, True)
     assert find_register(line) == register
+
+
+def test_an_address_comes_later(line: Line) -> None:
+    """Where it can it listens, and tries on elsewhere, secrets that cannot be read included."""
+    text = line.configuration.read_text()
+    listen = f"listen: 127.0.0.1:{PORT}"
+    assert listen in text
+    try:
+        line.configuration.write_text(text.replace(listen, f"listen: ['127.0.0.1:{PORT}', '{LATER}:{PORT}']"))
+        reload(line)
+        wait_for_word(line, f"cannot listen on {LATER}:{PORT}: Cannot assign requested address")
+        assert account(line, "Start", Filter_Id="everything")
+        await_page(line, CAROL, True)
+        assert read_metrics(line)["penstock_radius_listening"] == 0
+        assert line.topology.run("box", ["ip", "address", "add", f"{LATER}/32", "dev", "lo"]).returncode == 0
+        assert wait_for(line, lambda found: found["penstock_radius_listening"] == 1)["penstock_radius_listening"] == 1
+        assert account(line, "Stop", to=LATER)
+        await_page(line, CAROL, False)
+        secret = f"secret: {SECRET}"
+        assert secret in text
+        line.configuration.write_text(text.replace(secret, "secret_file: absent", 1))
+        reload(line)
+        wait_for_word(line, "clients[0].secret_file: expected a readable file")
+        assert account(line, "Start", Filter_Id="everything"), "the secrets before are in force"
+        assert read_metrics(line)["penstock_radius_listening"] == 0
+    finally:
+        line.configuration.write_text(text)
+        reload(line)
+    assert read_metrics(line)["penstock_radius_listening"] == 1
+    assert not account(line, "Stop", to=LATER), "nobody listens there any more"
+    assert account(line, "Stop")
 
 
 def test_a_reload_moves_subscribers(line: Line) -> None:

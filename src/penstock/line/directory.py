@@ -139,12 +139,31 @@ class Directory:
         kept = np.zeros((self._mask + 1) * t.ADDRESS_SLOTS, np.uint8)
         failed = self._write(places, numbers, kept)
         self._mark_shared(places, kept)
+        self._forget_others(shapes, kept)
+        return failed
+
+    def replace_parts(self, parts: Iterable[tuple[Places, Numbers]]) -> int:
+        """The same of what is too large to be in memory at once. Returns how many found no room.
+
+        Raises DirectoryError for more than SHAPE_LIMIT shapes, with those before; then nobody was taken away.
+        """
+        shapes: set[Shape] = set()
+        kept = np.zeros((self._mask + 1) * t.ADDRESS_SLOTS, np.uint8)
+        lost = 0
+        for places, numbers in parts:
+            shapes |= _shapes_of(places)
+            self._add_shapes(shapes)
+            lost += len(self._write(places, numbers, kept))
+            self._mark_shared(places, kept)
+        self._forget_others(shapes, kept)
+        return lost
+
+    def _forget_others(self, shapes: set[Shape], kept: NDArray[np.uint8]) -> None:
         if any(port_bits for _, port_bits in shapes):
             shapes.add((128, 0))
         self._set_shapes(shapes)
         with _permitted(self._addresses, kept) as (table, at):
             _kernels()[1](table, self._mask, at)
-        return failed
 
     def _write(self, places: Places, numbers: Numbers, kept: NDArray[np.uint8] | None) -> NDArray[np.int64]:
         places, numbers = np.ascontiguousarray(places), np.ascontiguousarray(numbers, np.uint32)

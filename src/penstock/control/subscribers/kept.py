@@ -27,12 +27,6 @@ class KeptRegister:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    @property
-    def place_count(self) -> int:
-        """Places in use."""
-        with explain_errors(self._path):
-            return int(self._connection.execute("SELECT total(count) FROM shapes").fetchone()[0])
-
     def load_places(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
         """Every place and its number, in parts."""
         with explain_errors(self._path):

@@ -13,17 +13,13 @@ from numpy.typing import NDArray
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers.updates import Line, Updates
-from penstock.line.directory import LINE_DTYPE, PLACE_DTYPE, Directory, DirectoryError, pack_line
+from penstock.line.directory import LINE_DTYPE, Directory, DirectoryError, pack_line
 
 log = structlog.get_logger()
 
 
 class Loadable(Protocol):
     """All that a register says, in parts: itself, or what another process keeps of it."""
-
-    @property
-    def place_count(self) -> int:
-        """Places in use."""
 
     def load_places(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
         """Places and their numbers."""
@@ -43,13 +39,8 @@ class Outlet:
     def fill(self, register: Loadable) -> None:
         """Make the tables say what the register says."""
         self._set_all_lines(register)
-        count = register.place_count
-        places, numbers, end = np.zeros(count, PLACE_DTYPE), np.zeros(count, np.uint32), 0
-        for some, their_numbers in register.load_places():
-            begin, end = end, end + len(some)
-            places[begin:end], numbers[begin:end] = some, their_numbers
         try:
-            self._note_lost(len(self.directory.replace_all(places[:end], numbers[:end])))
+            self._note_lost(self.directory.replace_parts(register.load_places()))
         except DirectoryError as error:
             log.error("the kernel's table of places stays as it was", error=str(error))
 

@@ -1,19 +1,21 @@
-"""RADIUS as long as it is wanted: a server that follows the settings, and is tried again where it cannot listen.
+"""RADIUS as long as it is wanted: a server for each address; they follow the settings, and what fails is tried again.
 
 An address may come after the start (an interface that is brought up late), a secret may be mended; meanwhile everything
-else goes on. Settings that cannot be used leave the server that there is. It does not know what packets say.
+else goes on. Settings that cannot be used leave in force what was. It does not know what packets say.
 """
 
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from penstock.control.subscribers.model import Event
 from penstock.control.subscribers.radius import Decoder
 from penstock.control.subscribers.radius_server import RadiusServer, Received
-from penstock.control.subscribers.settings import Radius, Scope
+from penstock.control.subscribers.settings import Listen, Radius, Scope
 from penstock.errors import PenstockError
 
 RETRY_S = 1.0  # between attempts to listen
@@ -21,87 +23,120 @@ RETRY_S = 1.0  # between attempts to listen
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A request, and the server that is to answer it."""
+
+    server: RadiusServer
+    received: Received
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What it says."""
+        return self.received.events
+
+    def settle(self, is_written: bool) -> None:
+        """It is written down, or could not be."""
+        (self.server.answer if is_written else self.server.give_up)(self.received)
+
+
 class RadiusListener:
     """The RADIUS side of a register. Nobody listens until `follow`."""
 
     def __init__(self) -> None:
-        self._server: RadiusServer | None = None
-        self._wanted: tuple[Radius, Mapping[str, Scope]] | None = None
-        self._is_due = False
+        self._servers: dict[Listen, RadiusServer] = {}
+        self._wanted: tuple[Listen, ...] = ()
+        self._settings: tuple[Radius, Mapping[str, Scope]] | None = None
+        """What is to be read, until it is."""
+        self._decoder: Decoder | None = None
         self._due_s = 0.0
-        self._failed = ""
+        self._failed: list[str] = []
         self._before: Counter[str] = Counter()
-        self._listen: Sequence[tuple[str, int]] = ()
 
     @property
     def is_listening(self) -> bool | None:
-        """None: it is not wanted."""
-        if self._wanted is None or not self._wanted[0].listen:
+        """As the settings say? None: they want nobody to."""
+        if self._settings is None and not self._wanted:
             return None
-        return self._server is not None and not self._is_due
+        return self._settings is None and self._servers.keys() == set(self._wanted)
 
     @property
     def counters(self) -> Counter[str]:
         """Packets by what became of them, those of servers before included."""
-        return self._before + Counter(self._server.counters if self._server else {})
+        total = Counter(self._before)
+        for server in self._servers.values():
+            total.update(server.counters)
+        return total
 
     def follow(self, settings: Radius, scopes: Mapping[str, Scope]) -> None:
         """Listen by these settings. Secrets and dictionaries are read again."""
-        self._wanted, self._is_due, self._due_s = (settings, scopes), True, 0.0
+        self._settings, self._due_s = (settings, scopes), 0.0
         self.look_after(time.monotonic())
 
     def look_after(self, now_s: float) -> None:
-        """Try again what failed. `now_s`: of a clock that only goes forward."""
-        if not self._is_due or self._wanted is None or now_s < self._due_s:
+        """Do what there is to do, and try again what failed. `now_s`: of a clock that only goes forward."""
+        if now_s < self._due_s or (self._settings is None and self._servers.keys() == set(self._wanted)):
             return
-        settings, scopes = self._wanted
         self._due_s = now_s + RETRY_S
+        failed = [*self._read_settings(), *self._listen()]
+        for error in failed:
+            if error not in self._failed:
+                log.error("RADIUS is not heard as it should be; trying on", error=error)
+        self._failed = failed
+
+    def _read_settings(self) -> list[str]:
+        """Take settings that came; what is wrong with them."""
+        if self._settings is None:
+            return []
+        settings, scopes = self._settings
         try:
             decoder = Decoder(settings, scopes) if settings.listen else None
-            if self._server is not None and decoder is not None and settings.listen == self._listen:
-                self._server.decoder = decoder
-            else:
-                self._replace(decoder, settings)
         except (PenstockError, OSError) as error:
-            if str(error) != self._failed:
-                self._failed = str(error)
-                log.error("RADIUS is not heard as it should be; trying on", error=self._failed)
-            return
-        self._is_due, self._failed = False, ""
+            return [str(error)]
+        self._settings, self._decoder, self._wanted = None, decoder, settings.listen
+        for listen in self._servers.keys() - set(self._wanted):
+            self._close(listen)
+        for server in self._servers.values():
+            assert decoder is not None
+            server.decoder = decoder
+        return []
 
-    def _replace(self, decoder: Decoder | None, settings: Radius) -> None:
-        """Another server: the one before goes first, for both may want an address. Raises ListenError."""
-        self.close()
-        if decoder is None:
-            return
-        self._listen = settings.listen
-        self._server = RadiusServer(decoder, settings.listen, time.time)
-        where = [f"{host}:{port}" for host, port in self._server.addresses]
-        log.info("hearing RADIUS accounting", listen=where)
+    def _listen(self) -> list[str]:
+        """Listen where nobody does yet; what failed."""
+        failed = []
+        for listen in self._wanted:
+            if listen not in self._servers and self._decoder is not None:
+                try:
+                    self._servers[listen] = RadiusServer(self._decoder, [listen], time.time)
+                except (PenstockError, OSError) as error:
+                    failed.append(str(error))
+                else:
+                    log.info("hearing RADIUS accounting", address=listen[0], port=listen[1])
+        return failed
 
     def fds(self) -> list[int]:
         """What can be read from when something came."""
-        return self._server.fds if self._server else []
+        return [number for server in self._servers.values() for number in server.fds]
 
-    def read(self, limit: int) -> list[Received]:
-        """What came and says something."""
-        return self._server.read(limit) if self._server else []
+    def read(self, limit: int) -> list[Heard]:
+        """What came and says something, at most `limit` packets at each address."""
+        return [Heard(server, one) for server in self._servers.values() for one in server.read(limit)]
 
-    def answer(self, received: Sequence[Received], is_written: bool) -> None:
+    def settle(self, heard: Sequence[Heard], is_written: bool) -> None:
         """It is written down, or could not be."""
-        if self._server is None:
-            return
-        settle = self._server.answer if is_written else self._server.give_up
-        for one in received:
-            settle(one)
+        for one in heard:
+            one.settle(is_written)
 
     def tell(self) -> dict[str, Any]:
         """Is it heard, and what came."""
         return {"is_listening": self.is_listening, "packets": dict(self.counters)}
 
+    def _close(self, listen: Listen) -> None:
+        server = self._servers.pop(listen)
+        self._before.update(server.counters)
+        server.close()
+
     def close(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            self._before += Counter(self._server.counters)
-            self._server.close()
-            self._server = None
+        for listen in list(self._servers):
+            self._close(listen)

@@ -14,8 +14,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.subscribers.calls import Calls, Known, Said, Tell
 from penstock.control.subscribers.file_listener import FileListener
 from penstock.control.subscribers.model import Event
-from penstock.control.subscribers.radius_listener import RadiusListener
-from penstock.control.subscribers.radius_server import Received
+from penstock.control.subscribers.radius_listener import Heard, RadiusListener
 
 BATCH_PACKETS = 500  # of RADIUS in one transaction
 
@@ -24,13 +23,13 @@ BATCH_PACKETS = 500  # of RADIUS in one transaction
 class Batch:
     """What came at one turn."""
 
-    received: list[Received] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     of_file: list[Event] = field(default_factory=list)
 
     def events(self) -> list[Event]:
         """All of it, in the order of the sources."""
-        events = [event for one in self.received for event in one.events]
+        events = [event for one in self.heard for event in one.events]
         events += [event for one in self.said for event in one.events]
         return events + self.of_file
 
@@ -69,12 +68,12 @@ class Sources:
             self.radius.look_after(time.monotonic())
         if is_tick or self.file.is_busy:
             batch.of_file = self.file.look(now_s)
-        batch.received = self.radius.read(BATCH_PACKETS)
+        batch.heard = self.radius.read(BATCH_PACKETS)
         return batch
 
     def settle(self, batch: Batch, why: str | None = None) -> None:
         """Tell all that said something that it is written down; or, with `why`, that it is not."""
-        self.radius.answer(batch.received, why is None)
+        self.radius.settle(batch.heard, why is None)
         for one in batch.said:
             if why is None:
                 one.visitor.say("done")
