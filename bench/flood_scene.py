@@ -192,7 +192,7 @@ def read_rss_kb(pids: Sequence[int]) -> int:
 
 
 def find_processes(program: subprocess.Popen[Any]) -> list[int]:
-    """Penstock's two: `run` and its packet process."""
+    """Penstock's: `run`, its packet process, its register."""
     children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
     return [program.pid, *map(int, children)]
 

@@ -141,7 +141,13 @@ def advance(side: ssl.SSLObject, out: ssl.MemoryBIO) -> bytes:
 
 
 letters = st.sampled_from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_*:[]~\x80\xff.")
-names = st.lists(letters, min_size=1, max_size=255).map(bytes).filter(lambda name: not name.endswith(b"."))
+names = (
+    st.lists(letters, min_size=1, max_size=255)
+    .map(bytes)
+    .filter(
+        lambda name: not name.endswith(b".") and b":" not in name  # behind a colon there may be a port
+    )
+)
 places = st.lists(st.integers(1, 400), max_size=12)
 
 

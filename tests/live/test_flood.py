@@ -121,7 +121,7 @@ def test_who_floods_takes_nothing_from_others(flooded: Line, watched: Watched, k
 
 def test_memory_stays_below_what_is_named(flooded: Line, rss_kb: dict[int, int]) -> None:
     """Behind all floods: the packet process's pools, of which each flood touches another one, and nothing else."""
-    run, engine = find_processes(flooded.box.program)
+    run, engine, *_ = find_processes(flooded.box.program)
     for kind in FLOODS:
         with open_sender(flooded, kind) as sender, sender.flooding():
             time.sleep(1.0)

@@ -13,7 +13,7 @@ from penstock.answer.tcp import write_reset, write_segment
 from penstock.answer.tls import UNRECOGNIZED_NAME, write_alert
 from penstock.compile.memory import be32, put32, put64, shared, u8, u32, u64
 from penstock.flow.record import REFUSED, judged_end_of, pack_word, sequence_difference
-from penstock.flow.stream import ANSWER_RESET
+from penstock.flow.stream import ANSWER_RESET, RESETS_BOTH
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import (
@@ -222,9 +222,21 @@ def refuse_stateless(w, u):  # type: ignore[no-untyped-def]
 
 
 @shared
+def reset_other(w, u, record):  # type: ignore[no-untyped-def]
+    """Of a flow that was refused between its packets: the side that did not send this one is reset too, for it may have
+    nothing to say. (What it waits for is what this packet begins with.)"""
+    answer = u32(record + t.FLOW_ANSWER)
+    if answer & 15 == ANSWER_RESET and answer & RESETS_BOTH:
+        put32(record + t.FLOW_ANSWER, ANSWER_RESET)
+        send_reset(w, u, u32(u + t.UP_FROM_CLIENT), u32(u + UP_SEQ), u32(u + UP_ACK))
+    return 0
+
+
+@shared
 def serve_refused_client(w, u, record):  # type: ignore[no-untyped-def]
     """A packet of the client on a refused flow: acknowledged, answered again, or reset. Returns: its reason."""
     flags, ack = u32(u + UP_FLAGS), u32(u + UP_ACK)
+    reset_other(w, u, record)
     if flags & RST:
         return r.REFUSED_CLIENT
     answer = u32(record + t.FLOW_ANSWER)
@@ -257,6 +269,7 @@ def serve_refused_client(w, u, record):  # type: ignore[no-untyped-def]
 def serve_refused_server(w, u, record):  # type: ignore[no-untyped-def]
     """A packet of the server on a refused flow: reset with the number it waits for. Returns: its reason."""
     flags = u32(u + UP_FLAGS)
+    reset_other(w, u, record)
     if flags & RST == 0 and flags & ACK:
         send_reset(w, u, 1, u32(u + UP_ACK), u32(u + UP_SEQ) + u32(u + UP_PAYLOAD_BYTES))
     return r.REFUSED_SERVER
