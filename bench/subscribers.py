@@ -4,8 +4,8 @@
 
     memory      what the processes of either box have for themselves, and the kernel for their tables
     start       until it judges, knowing nobody, and knowing all of them from its store
-    connections new HTTP connections a second through both, in turn; and through the large one while sessions change
-    changes     RADIUS accounting at a fixed rate while connections are made: replies, their times
+    connections new HTTP connections a second through both, in turn
+    changes     RADIUS accounting at a fixed rate while 1,000 connections a second are made: replies, their times
     effect      from an Accounting-Request to the first request that it changes
 
 Needs root, Linux 6.6, nginx and ab. Veth pairs on one machine: the ratios travel, the absolute figures do not.
@@ -29,7 +29,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.arms import PREFIX, Arm, describe_machine, start_nginx
-from bench.loads import Work, measure_http
+from bench.loads import Work, measure_http, measure_pace
 from bench.radius_load import START, STOP
 from bench.rounds import compare, interleave
 from penstock.control.configuration import load_configuration
@@ -44,7 +44,8 @@ SECRET = "testing123"
 PORT = 1813
 BATCH = 500
 LEASE_S = 7 * 86_400
-WORK = Work(connections=10_000, tls_s=1, transfers=1, paced=1)
+WORK = Work(connections=10_000, tls_s=1, transfers=1, paced=1_000)
+TRAFFIC = 1_000.0  # requests a second on connections of their own, while sessions change
 MEBI = 1 << 20
 PATIENCE_S = 10.0
 EFFECTS = 20
@@ -100,6 +101,7 @@ def _measure(console: Console, stack: ExitStack, directory: Path, given: argpars
         http = interleave(arms, given.blocks, work, partial(progress.advance, task))
     figures["connections"] = http["connections"]
     figures["effect_ms"] = _measure_effects(arms["many"])
+    figures["idle"] = statistics.median(measure_pace(arms["many"], WORK, TRAFFIC)["request_p50"] for _ in range(3))
     figures["changes"], figures["busy"] = _measure_changes(arms["many"], given)
     figures["memory_many_behind"] = read_memory(boxes["many"])
     return figures
@@ -185,14 +187,14 @@ def _name(process: Path) -> str:
 
 # ---- changes ----------------------------------------------------------------------------------------------------------
 def _measure_changes(arm: Arm, given: argparse.Namespace) -> tuple[dict[str, float], list[float]]:
-    """Session changes at the rate, and the connections a second that were made meanwhile."""
+    """Session changes at the rate, and the times of requests that were made meanwhile, in microseconds."""
     script = Path(__file__).with_name("radius_load.py")
     count = given.rate * given.seconds
     argv = [sys.executable, str(script), "127.0.0.1", str(PORT), SECRET, str(given.rate), str(count), "1"]
     program = arm.topology.spawn("box", [*argv, str(given.subscribers)], stdout=subprocess.PIPE, text=True)
     rates = []
     while program.poll() is None:
-        rates.append(measure_http(arm, Work(connections=4_000, tls_s=1, transfers=1, paced=1))["connections"])
+        rates.append(measure_pace(arm, WORK, TRAFFIC)["request_p50"])
     text = program.stdout.read()
     program.stdout.close()
     return json.loads(text), rates
@@ -249,7 +251,12 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
         f"answered {changes['answered']:,} of {changes['sent']:,}",
     )
     table.add_row("reply, p50 and p99, ms", "", f"{changes['reply_p50_ms']:.1f}, {changes['reply_p99_ms']:.1f}", "")
-    table.add_row("connections meanwhile, 1/s", "", f"{statistics.median(figures['busy']):,.0f}", "")
+    table.add_row(
+        "a request meanwhile, p50, µs",
+        f"{figures['idle']:,.0f} without",
+        f"{statistics.median(figures['busy']):,.0f}",
+        "",
+    )
     effect = figures["effect_ms"]
     table.add_row(
         "effect of a Start, ms", "", f"{effect['start']:.0f}", f"longest {effect['start_longest']:.0f} (1,000)"
