@@ -149,11 +149,15 @@ class Run:
         self.line_watch = LineWatch(
             self.pair, self.pins, self.wires, self.policy.configuration.line, self.control.renew
         )
-        if not (self.packets.await_taken() and self._fill_tables() and self._take_place(predecessor, programs)):
+        # Tables that say something go on saying it until the register is there: to wait would leave everybody unjudged.
+        is_known = predecessor is None and not self.is_new and self.control.knows_places
+        is_filled = self.packets.await_taken() and (is_known or self._fill_tables())
+        if not is_filled or not self._take_place(predecessor, programs):
             return
         self.line_watch.start()
         self.policy.watch()
-        self._tell_ready()
+        if not is_known or self._await_register():
+            self._tell_ready()
 
     def _tell_ready(self) -> None:
         if self.control.is_on:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.demo.box import GOOD, lay_cable, run_penstock
+from penstock.demo.box import GOOD, lay_cable, run_penstock, start_box
 from penstock.demo.servers import Server
 from penstock.demo.topology import HOME, SERVER_IPV4
 from tests.live.clients import Response, ask
@@ -110,12 +110,24 @@ def test_the_packet_process_alone_is_killed(judging: Line, nginx: Server) -> Non
     assert max(one.delay_s for one in asked) < LONGEST_S
 
 
+def restart_until_judged(line: Line, server: Server) -> float:
+    """Start Penstock again; the seconds until a blocked request was refused, which it is before all is said to be ready."""
+    begin_s, judged_s = time.monotonic(), []
+
+    def look() -> None:
+        if not judged_s and is_blocked(line, server):
+            judged_s.append(time.monotonic() - begin_s)
+
+    line.box = start_box(line.topology, line.configuration, look)
+    return judged_s[0] if judged_s else time.monotonic() - begin_s
+
+
 def test_a_restart_judges_again(judging: Line, nginx: Server) -> None:
     """The best of three: what else the machine does only adds to it."""
     load, times_s = Loaded(judging, nginx, LIGHT_RATE, 9.0), []
     for _ in range(3):
         kill(judging)
-        times_s.append(judging.restart())
+        times_s.append(restart_until_judged(judging, nginx))
         assert is_blocked(judging, nginx)
     print("from start to judging: " + ", ".join(f"{one:.2f}" for one in times_s) + " s")
     assert broken(load.collect()) == []
