@@ -76,7 +76,7 @@ NO_UNIT = -1
 NO_FIN = -1
 SILENT_MS, SILENT_MS_URGENT = 120_000, 10_000  # of a flow with unfinished bytes: servers wait a minute for a head
 ANSWER_RESET = 3  # of FLOW_ANSWER: both sides are reset
-RESETS_BOTH = 1 << 24  # with it: neither is yet, and whichever speaks first brings the reset upon both
+ANSWER_RESET_BOTH = 5  # neither is yet, and whichever speaks first brings the reset upon both
 QUEUE_STEPS, QUEUE_STEPS_URGENT = 2, 64  # streams looked at for one that is taken; when none is free
 
 SHARE_COUNT, SHARE_BYTES = 4096, 16  # lines of two numbers, by the owner's number; a few may share one

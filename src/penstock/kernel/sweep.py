@@ -8,7 +8,7 @@ Kernel and workers write records meanwhile and may store over what stands here; 
 
 from penstock.compile.memory import put32, put64, shared, shr, u8, u32, u64
 from penstock.flow.record import FREED, OPEN, REFUSED, pack_word, state_of
-from penstock.flow.stream import ANSWER_RESET, RESETS_BOTH
+from penstock.flow.stream import ANSWER_RESET_BOTH
 from penstock.kernel import tables as t
 from penstock.kernel.owners import find_owner_at
 from penstock.wire.headers import PROTOCOL_UDP
@@ -34,7 +34,7 @@ def _sweep_stream(control, record, number, rights):  # type: ignore[no-untyped-d
         put32(record + t.FLOW_FLAGS, kept & ~t.IS_UNPROTECTED)
         if state == REFUSED:
             return 0
-        put32(record + t.FLOW_ANSWER, ANSWER_RESET | RESETS_BOTH)
+        put32(record + t.FLOW_ANSWER, ANSWER_RESET_BOTH)
         put32(record + t.FLOW_EPOCH, u64(control + t.CONTROL_EPOCH))
         put64(record + t.FLOW_WORD, pack_word(REFUSED, next_, 0))
         return 1

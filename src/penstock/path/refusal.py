@@ -13,7 +13,7 @@ from penstock.answer.tcp import write_reset, write_segment
 from penstock.answer.tls import UNRECOGNIZED_NAME, write_alert
 from penstock.compile.memory import be32, put32, put64, shared, u8, u32, u64
 from penstock.flow.record import REFUSED, judged_end_of, pack_word, sequence_difference
-from penstock.flow.stream import ANSWER_RESET, RESETS_BOTH
+from penstock.flow.stream import ANSWER_RESET, ANSWER_RESET_BOTH
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import (
@@ -225,8 +225,7 @@ def refuse_stateless(w, u):  # type: ignore[no-untyped-def]
 def reset_other(w, u, record):  # type: ignore[no-untyped-def]
     """Of a flow that was refused between its packets: the side that did not send this one is reset too, for it may have
     nothing to say. (What it waits for is what this packet begins with.)"""
-    answer = u32(record + t.FLOW_ANSWER)
-    if answer & 15 == ANSWER_RESET and answer & RESETS_BOTH:
+    if u32(record + t.FLOW_ANSWER) & 15 == ANSWER_RESET_BOTH:
         put32(record + t.FLOW_ANSWER, ANSWER_RESET)
         send_reset(w, u, u32(u + t.UP_FROM_CLIENT), u32(u + UP_SEQ), u32(u + UP_ACK))
     return 0
