@@ -132,13 +132,14 @@ class Run:
         predecessor = self.seat.predecessor
         self.policy.hold(self.seat.label, self.seat.other_label if predecessor is None else None)
         self.is_new = open_tables(self.pins, self.size)
+        self.control = Control()
+        # Tables that say something go on saying it until the register is there: to wait would leave everybody unjudged.
+        is_known = predecessor is None and not self.is_new and self.control.knows_places
         self.packets.start(self._describe_standing())  # it imports and maps while the snapshot is made
-        self.register.start(self._describe_line(), self.policy.configuration)
-        if predecessor is None:
-            self.register.begin()
+        if not is_known:
+            self._start_register()
         self.policy.open(ingress=self.pair.ingress, pair=f"{self.pair.ingress}-{self.pair.egress}")
         self.packets.give(self.policy.snapshot)
-        self.control = Control()
         self.reporter.open(self.control)
         if predecessor is None or self.is_new:
             self._set_line()
@@ -149,15 +150,20 @@ class Run:
         self.line_watch = LineWatch(
             self.pair, self.pins, self.wires, self.policy.configuration.line, self.control.renew
         )
-        # Tables that say something go on saying it until the register is there: to wait would leave everybody unjudged.
-        is_known = predecessor is None and not self.is_new and self.control.knows_places
         is_filled = self.packets.await_taken() and (is_known or self._fill_tables())
         if not is_filled or not self._take_place(predecessor, programs):
             return
+        if is_known:
+            self._start_register()  # behind what judges, which needs the processors first
         self.line_watch.start()
         self.policy.watch()
         if not is_known or self._await_register():
             self._tell_ready()
+
+    def _start_register(self) -> None:
+        self.register.start(self._describe_line(), self.policy.configuration)
+        if self.seat.predecessor is None:
+            self.register.begin()
 
     def _tell_ready(self) -> None:
         if self.control.is_on:
