@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.control.guard import Guard, GuardError, find_change, word_finding
 from penstock.control.last_hour import KEPT_LIMIT, LastHour
-from penstock.control.subscribers.fixed import FixedOwners, find_moves
+from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel.tables import UP_OWNER
 from penstock.line.directory import MAPPED_DTYPE
 from penstock.path import sample as s
@@ -45,6 +45,12 @@ def make_sample(number: int, profile: str, host: str) -> np.ndarray:
     made[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0] = len(host)
     made[s.SAMPLE_HOST : s.SAMPLE_HOST + len(host)] = np.frombuffer(host.upper().encode(), np.uint8)
     return made
+
+
+def find_moves(in_force: np.ndarray, wanted: np.ndarray) -> dict[int, int]:
+    """Who gets another profile by `wanted` (LINE_DTYPE) than by the lines `in_force`: his number, and its tag."""
+    old = in_force["profile"][wanted["number"]]
+    return {int(row["number"]): int(row["profile"]) for row in wanted[old != wanted["profile"]] if row["number"]}
 
 
 def describe(chosen: tuple) -> tuple[dict, dict]:

@@ -3,7 +3,7 @@
 Knows no other source, and nothing of what changes while a box runs.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,3 @@ class FixedOwners:
         directory.set_lines(self.lines())
         places, numbers = self.places()
         directory.replace_all(places, numbers)
-
-
-def find_moves(in_force: NDArray[Any], wanted: NDArray[Any]) -> dict[int, int]:
-    """Who gets another profile by `wanted` (LINE_DTYPE) than by the lines `in_force`: his number, and its tag."""
-    old = in_force["profile"][wanted["number"]]
-    return {int(row["number"]): int(row["profile"]) for row in wanted[old != wanted["profile"]] if row["number"]}
