@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.demo.box import lay_cable, run_penstock
 from penstock.demo.servers import Certificate, Server, write_certificate
 from tests.live.exceptions import policy_in_force
 from tests.live.line import Line, build_line
@@ -43,6 +44,16 @@ def servers(line: Line) -> dict[str, Server]:
 @pytest.fixture(scope="module")
 def nginx(line: Line) -> Server:
     return start_nginx(line.topology, line.here, line.pair)
+
+
+@pytest.fixture
+def judging(line: Line) -> Line:
+    """The line with its cable laid, Penstock alive and the switch on, whatever the test before did to it."""
+    if line.box.program.poll() is not None:
+        line.restart()
+    lay_cable(line.topology)
+    run_penstock(line.topology, ["on"])
+    return line
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from penstock.demo.box import GOOD
 from penstock.demo.servers import Server
-from penstock.demo.topology import HOME, SERVER_IPV4
+from penstock.demo.topology import HOME, SERVER_IPV4, Subscriber
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line
 
@@ -106,6 +106,26 @@ def reload(line: Line, word: str = "reloaded  ") -> str:
     times = line.box.output.read_text().count(word)
     os.kill(line.box.program.pid, signal.SIGHUP)
     return wait_for_word(line, word, times + 1)
+
+
+def hear_reload(line: Line, within_s: float) -> str:
+    """SIGHUP; what Penstock said of it, taken or not."""
+    before = len(line.box.output.read_text())
+    os.kill(line.box.program.pid, signal.SIGHUP)
+    end_s = time.monotonic() + within_s
+    while "reloaded" not in (said := line.box.output.read_text()[before:]):
+        assert time.monotonic() < end_s, said
+        time.sleep(0.02)
+    return said
+
+
+def sees_page(line: Line, who: Subscriber, host: str = BAD) -> bool:
+    """Whether a request for this host gets the page."""
+    with line.connect(who) as conversation:
+        conversation.send(ask(host))
+        answer = conversation.read()
+    assert isinstance(answer, Response), answer
+    return answer.is_page
 
 
 def is_blocked(line: Line, server: Server) -> bool:

@@ -6,11 +6,9 @@ What each of them does to the rest of the box is in test_faults.py, test_failure
 
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from penstock.demo.box import lay_cable, run_penstock
 from penstock.demo.servers import Server
 from tests.live.crossing import LATE_LIMIT, Crossing, count_reason
 from tests.live.line import Line, live
@@ -22,16 +20,6 @@ TRANSFER_S = 7.0
 CALM_S = 1.0  # before a fault and after it
 LATE = "stale_open"  # met by a packet when the workers get no processor for 100 ms: a fault by itself
 PACE = Pace(calm_s=(CALM_S, CALM_S), stop_s=5.0, away_s=2.0)
-
-
-@pytest.fixture
-def judging(line: Line) -> Iterator[Line]:
-    """The line with Penstock alive, whatever the test before did to it."""
-    if line.box.program.poll() is not None:
-        line.restart()
-    lay_cable(line.topology)
-    yield line
-    run_penstock(line.topology, ["on"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

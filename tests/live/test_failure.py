@@ -4,11 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 
-import pytest
-
-from penstock.demo.box import GOOD, lay_cable, run_penstock, start_box
+from penstock.demo.box import GOOD, run_penstock, start_box
 from penstock.demo.servers import Server
 from penstock.demo.topology import HOME, SERVER_IPV4
 from tests.live.clients import Response, ask
@@ -25,16 +22,6 @@ STALE_S = 0.1  # after which the kernel forwards what nobody judges
 SETTLE_S = 0.15  # a retransmission of what the dead process held, and a busy machine
 LONGEST_S = 0.45  # one retransmission (200 ms at least) and what a busy machine adds
 RESTART_S = 2.0
-
-
-@pytest.fixture
-def judging(line: Line) -> Iterator[Line]:
-    """The line with its cable laid and Penstock alive, whatever the test before did to it."""
-    if line.box.program.poll() is not None:
-        line.restart()
-    lay_cable(line.topology)
-    yield line
-    run_penstock(line.topology, ["on"])
 
 
 def test_kill_during_a_transfer(judging: Line) -> None:

@@ -17,10 +17,9 @@ from penstock.control.subscribers.calls import CallError
 from penstock.demo.box import Box, BoxError, start_box
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME
-from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import find_packet_processes, is_blocked, kill, reload, wait_for_word
+from tests.live.processes import find_packet_processes, is_blocked, kill, reload, sees_page, wait_for_word
 from tests.live.register import tell
 
 pytestmark = live("openssl", "curl")
@@ -83,15 +82,6 @@ def count_lines(log: Path) -> int:
     return len(log.read_text().splitlines())
 
 
-def is_refused(line: Line, host: str) -> bool:
-    """Whether home gets the page for this host."""
-    with line.connect(HOME) as conversation:
-        conversation.send(ask(host))
-        answer = conversation.read()
-    assert isinstance(answer, Response), answer
-    return answer.is_page
-
-
 def test_the_log_is_on_a_full_disk(line: Line, disk: Disk) -> None:
     """Lines are lost and counted, none is written by half, and the log goes on when there is room."""
     log = disk.place / "events.json"
@@ -118,9 +108,9 @@ def test_a_reload_finds_a_full_disk(line: Line, disk: Disk) -> None:
         said = reload(line, "not reloaded")
         assert "No space left" in said.splitlines()[-1]
         assert is_blocked(line, line.site)
-        assert not is_refused(line, LATE)
+        assert not sees_page(line, HOME, LATE)
     reload(line)
-    assert is_refused(line, LATE)
+    assert sees_page(line, HOME, LATE)
     assert is_blocked(line, line.site)
 
 

@@ -13,6 +13,7 @@ from penstock.demo.box import GOOD, run_penstock, write_configuration
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME, OFFICE
 from tests.live.line import BAD, Line, build_line, live
+from tests.live.processes import hear_reload
 
 pytestmark = live("curl")
 
@@ -43,18 +44,7 @@ def lists(line: Line) -> Iterator[Path]:
     yield path
     path.write_text(before)
     write_configuration(line.here, **SETTINGS)
-    assert "reloaded" in reload(line)
-
-
-def reload(line: Line) -> str:
-    """SIGHUP; what the box said of it, in one line of text."""
-    before = len(line.box.output.read_text())
-    os.kill(line.box.program.pid, signal.SIGHUP)
-    end_s = time.monotonic() + RELOAD_S
-    while "reloaded" not in (said := line.box.output.read_text()[before:]):
-        assert time.monotonic() < end_s, said
-        time.sleep(0.02)
-    return said
+    assert "reloaded" in hear_reload(line, RELOAD_S)
 
 
 def build(line: Line) -> None:
@@ -84,7 +74,7 @@ def test_a_list_that_refuses_most_of_the_hour_is_not_taken(line: Line, lists: Pa
     assert "would not be taken" in checked.stdout
     assert GOOD in checked.stdout
     before = read_metrics(line)
-    said = reload(line)
+    said = hear_reload(line, RELOAD_S)
     assert "not reloaded" in said
     assert f"{GOOD} (42 requests of 1 subscriber; phishing, {lists}:3)" in said
     assert f"% of the last hour's {int(before['penstock_guard_requests'])} requests" in said
@@ -104,7 +94,7 @@ def test_what_was_not_taken_is_not_in_force_after_a_death_either(line: Line, lis
     words = ["explain", GOOD, "--subscriber", "home", "--config", line.configuration]
     build(line)
     assert "block" in run_penstock(line.topology, words).stdout
-    assert "not reloaded" in reload(line)
+    assert "not reloaded" in hear_reload(line, RELOAD_S)
     assert "forward" in run_penstock(line.topology, words).stdout  # a start would take what is in force
     build(line)
     said = line.box.output.read_text().count("judging again")
@@ -122,17 +112,17 @@ def test_a_list_that_refuses_little_is_taken(line: Line, lists: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     assert RARE in checked.stdout
     assert status_of(line, RARE) == "200"
-    assert "not reloaded" not in reload(line)
+    assert "not reloaded" not in hear_reload(line, RELOAD_S)
     assert status_of(line, RARE) == "403"
     assert read_metrics(line)["penstock_guard_held"] == 0
 
 
 def test_on_purpose_it_is_taken(line: Line, lists: Path) -> None:
     lists.write_text(f"{BAD}\n{GOOD}\n")
-    assert "not reloaded" in reload(line)
+    assert "not reloaded" in hear_reload(line, RELOAD_S)
     write_configuration(line.here, **{**SETTINGS, "guard": {"share": 0.97, "requests": 40}})
     lists.write_text(f"{BAD}\n{GOOD}\n")  # it was written too
-    assert "not reloaded" not in reload(line)
+    assert "not reloaded" not in hear_reload(line, RELOAD_S)
     assert status_of(line, GOOD) == "403"
 
 
@@ -142,8 +132,8 @@ def test_a_change_of_a_profile_is_a_change_too(line: Line, lists: Path) -> None:
     document["profiles"]["everything"]["services"].remove("parental-control")
     lists.with_name("gambling.txt").write_text(f"{GOOD}\n")
     line.configuration.write_text(yaml.safe_dump(document, sort_keys=False))
-    assert "not reloaded" not in reload(line)
+    assert "not reloaded" not in hear_reload(line, RELOAD_S)
     line.configuration.write_text(wanted)
-    said = reload(line)
+    said = hear_reload(line, RELOAD_S)
     assert "not reloaded" in said
     assert f"gambling, {line.here}/gambling.txt:1" in said

@@ -1,9 +1,6 @@
 """Each list format in a box in line: what is refused and what is not, what `explain` says of it, and a list that broke."""
 
 import gzip
-import os
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME
 from tests.corpus import CORPUS
 from tests.live.line import Line, build_line, live
+from tests.live.processes import hear_reload
 
 pytestmark = live("curl")
 
@@ -90,17 +88,6 @@ def explain(line: Line, host: str) -> str:
     return " ".join(told.stdout.split())
 
 
-def reload(line: Line) -> str:
-    """SIGHUP; what the box said of it, in one line of text."""
-    before = len(line.box.output.read_text())
-    os.kill(line.box.program.pid, signal.SIGHUP)
-    end_s = time.monotonic() + RELOAD_S
-    while "reloaded" not in (said := line.box.output.read_text()[before:]):
-        assert time.monotonic() < end_s, said
-        time.sleep(0.02)
-    return said
-
-
 @pytest.mark.parametrize("host", REFUSED)
 def test_what_a_list_has_is_refused_and_explained(line: Line, host: str) -> None:
     assert status_of(line, host) == "403"
@@ -127,7 +114,7 @@ def test_what_it_has_not_goes_on(line: Line, host: str) -> None:
 def test_a_list_that_broke_changes_nothing_and_says_why(line: Line, name: str, content: bytes, reason: str) -> None:
     (line.here / name).write_bytes(content)
     try:
-        said = reload(line)
+        said = hear_reload(line, RELOAD_S)
     finally:
         write_lists(line.here)
     assert "not reloaded" in said
@@ -148,7 +135,7 @@ def test_lists_of_the_world_take_their_place(line: Line) -> None:
         {"category": "advertising", "path": "advertising.hosts.gz", "format": "hosts"},
     ]
     write_configuration(line.here, services=SERVICES, lists=sources, guard={"requests": 1_000_000})
-    assert "not reloaded" not in reload(line)
+    assert "not reloaded" not in hear_reload(line, RELOAD_S)
     for host, where in (
         ("www.007-gateway.com", "adguardhome/dns.txt:13"),
         ("www.nxdomain.org", "rpz/basic.rpz:12"),

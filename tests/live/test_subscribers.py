@@ -20,7 +20,7 @@ from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Subscriber
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
-from tests.live.processes import kill, reload, wait_for_word
+from tests.live.processes import kill, reload, sees_page, wait_for_word
 from tests.live.register import find_register, tell
 
 pytestmark = live("openssl", "curl", "radclient")
@@ -60,15 +60,6 @@ def nobody(line: Line) -> Iterator[None]:
         with suppress(CallError):
             tell(line, "set", subscriber="carol", addresses=[])
         assert account(line, "Accounting-Off")
-
-
-def sees_page(line: Line, who: Subscriber) -> bool:
-    """Whether a request for the blocked host gets the page."""
-    with line.connect(who) as conversation:
-        conversation.send(ask(BAD))
-        answer = conversation.read()
-    assert isinstance(answer, Response), answer
-    return answer.is_page
 
 
 def slips_through(line: Line, who: Subscriber) -> bool:
