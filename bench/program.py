@@ -17,7 +17,7 @@ from penstock.kernel import bpf
 from penstock.kernel import tables as t
 from penstock.kernel.cable import cable_instructions
 from penstock.kernel.steer import steer
-from penstock.line.directory import Directory, make_places, pack_place
+from penstock.line.directory import Directory, Held, make_places, pack_place
 
 REPEAT = 100_000
 REDIRECT = 7  # TCX_REDIRECT
@@ -46,7 +46,7 @@ def write_datagram(source: int, target: int, ports: int, payload: bytes) -> byte
 def protect(control: mmap, address: int) -> None:
     """Make one address a protected subscriber's: over UDP only such a one has a record."""
     directory = Directory(control, bpf.map_memory(t.addresses), bpf.map_memory(t.subscribers))
-    directory.set_line(1, None, True)
+    directory.set_line(1, None, Held(is_read=True))
     mapped = bytes(10) + b"\xff\xff" + address.to_bytes(4, "big")
     directory.put(make_places([pack_place(0, mapped, 128)]), [1])
 

@@ -135,7 +135,7 @@ class Engine:
         memory.set(layout.W_CLIENT_FD, self.wire_fds[0])
         memory.set(layout.W_SERVER_FD, self.wire_fds[1])
         memory.set(layout.W_BUCKET_MASK, tables.flows.entries - 1)
-        memory.set_directory(self.maps["addresses"], self.maps["subscribers"])
+        memory.set_directory(*(self.maps[name] for name in ("addresses", "subscribers", "own_names")))
         # A repeated answer shows the reference number of its first event, whoever sends it.
         key = int(self.maps["control"][tables.CONTROL_HASH_KEY : tables.CONTROL_HASH_KEY + 8].view(np.int64)[0])
         memory.set(layout.W_SECRET, key ^ REFERENCE_SECRET)

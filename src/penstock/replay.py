@@ -22,7 +22,7 @@ from penstock.control.snapshot import build_snapshot
 from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel import tables
 from penstock.kernel.reasons import NAMES
-from penstock.line.directory import Directory, make_places, pack_place
+from penstock.line.directory import Directory, Held, make_places, pack_place
 from penstock.line.native import NativePath
 from penstock.line.pcap import UDP_FLAGS, CaptureError, Directions, Frame, read_frames, to_ethernet
 from penstock.path.layout import ALL_REQUESTS, HELD, TRUST_CHECKSUMS
@@ -85,7 +85,7 @@ def protect_everybody(directory: Directory, owners: FixedOwners) -> None:
     lines["flags"] |= tables.SUBSCRIBER_PROTECTED
     directory.set_lines(lines)
     nobody = directory.capacity
-    directory.set_line(nobody, None, True)
+    directory.set_line(nobody, None, Held(is_read=True))
     places, numbers = owners.places()
     anywhere = make_places([pack_place(0, bytes(16), 0)])
     directory.replace_all(np.concatenate([places, anywhere]), [*numbers, nobody])

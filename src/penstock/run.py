@@ -94,7 +94,7 @@ class Run:
         self.wires = Wires(pair)
         known = configuration.subscriber_register
         workers = worker_count(configuration.workers)
-        self.size = Size(configuration.flows.capacity, workers, known.capacity, known.addresses)
+        self.size = Size(configuration.flows.capacity, workers, known.capacity, known.addresses, known.own_names)
         self.shared = SharedMemory(self.size.workers)
         self.guard = Guard(self.shared)
         self.policy = PolicyInForce(configuration_path, configuration, self.guard)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from penstock.answer.http import (
     FRAME_ROOM_BYTES,
     MSS_LEAST_BYTES,
+    PLACE_LIMIT,
     find_room_bytes,
     write_answer_segment,
+    write_hex,
     write_response,
 )
 from penstock.compile.native import kernel
@@ -30,32 +32,47 @@ run_segment = kernel(write_answer_segment)
 run_room = kernel(find_room_bytes)
 
 
-def write(template: bytes, references: list[int], reference: int) -> bytes:
+def write(template: bytes, places: list[tuple[int, int]], fills: list[bytes]) -> bytes:
     guarded = np.full(len(template) + GUARD_BYTES, 0xAA, np.uint8)
     out = guarded[: len(template)]
-    slots = np.array((references + [0] * 4)[:4], np.int64)
-    with lend_arrays(out, np.frombuffer(template, np.uint8), slots) as (at, template_at, slots_at):
-        assert run_response(at, template_at, len(template), slots_at, reference) == len(template)
+    slots = np.array([kind << 32 | off for kind, off in places] + [0] * (PLACE_LIMIT - len(places)), np.int64)
+    texts = [np.frombuffer(text, np.uint8) for text in fills]
+    table = np.array([[text.ctypes.data, len(text)] for text in texts], np.int64)
+    with lend_arrays(out, np.frombuffer(template, np.uint8), slots, table, *texts) as (
+        at,
+        template_at,
+        slots_at,
+        fills_at,
+        *_,
+    ):
+        assert run_response(at, template_at, len(template), slots_at, fills_at) == len(template)
     assert (guarded[len(template) :] == 0xAA).all()
     return out.tobytes()
 
 
-an_offset = st.integers(-(2**62), 2**62) | st.integers(-20, 220)
+a_place = st.tuples(st.integers(0, 1), st.integers(0, 220) | st.integers(0, 2**32 - 1))
 
 
 @compiled
-@given(st.binary(min_size=1, max_size=200), st.lists(an_offset, max_size=4), u32)
-def test_reference_is_written_where_it_fits(template: bytes, references: list[int], reference: int) -> None:
+@given(
+    st.binary(min_size=1, max_size=200),
+    st.lists(a_place, max_size=PLACE_LIMIT),
+    st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=2),
+)
+def test_what_goes_into_a_place_is_written_where_it_fits(template: bytes, places: list, fills: list[bytes]) -> None:
     expected = bytearray(template)
-    for off in references:
-        if 0 < off <= len(template) - 16:
-            expected[off : off + 16] = b"%016x" % reference
-    assert write(template, references, reference) == bytes(expected)
+    for kind, off in places:
+        if 0 < off <= len(template) - len(fills[kind]):
+            expected[off : off + len(fills[kind])] = fills[kind]
+    assert write(template, places, fills) == bytes(expected)
 
 
-@pytest.mark.parametrize("reference", [0, 1, 0x0123456789ABCDEF, -1, -(2**63)])
-def test_reference_is_sixteen_lower_case_digits(reference: int) -> None:
-    assert write(b"id=" + b"?" * 16 + b".", [3], reference) == b"id=%016x." % (reference % 2**64)
+@pytest.mark.parametrize("number", [0, 1, 0x0123456789ABCDEF, -1, -(2**63)])
+def test_hex_is_lower_case_and_has_all_its_digits(number: int) -> None:
+    out = np.full(20, 0xAA, np.uint8)
+    with lend_arrays(out[:16]) as (at,):
+        kernel(write_hex)(at, number, 16)
+    assert out.tobytes() == b"%016x" % (number % 2**64) + b"\xaa" * 4
 
 
 @compiled

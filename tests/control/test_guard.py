@@ -41,7 +41,9 @@ requests = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 3), st.sampled_
 
 def make_sample(number: int, profile: str, host: str) -> np.ndarray:
     made = np.zeros(s.SAMPLE_BYTES, np.uint8)
-    made[: s.SAMPLE_HOST_BYTES].view(np.uint32)[:] = number, profile_tag(profile)
+    made[: s.SAMPLE_SERVICES].view(np.uint32)[:] = number, profile_tag(profile)
+    switched_on = (1 << list(SERVICES).index(service) for service in PROFILES[profile])
+    made[s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:] = sum(switched_on)
     made[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0] = len(host)
     made[s.SAMPLE_HOST : s.SAMPLE_HOST + len(host)] = np.frombuffer(host.upper().encode(), np.uint8)
     return made
@@ -146,7 +148,7 @@ def kept(guard: Guard) -> list[str]:
     found = []
     for _, samples in guard.last_hour.minutes():
         for one in samples:
-            number, tag = one[: s.SAMPLE_HOST_BYTES].view(np.uint32)
+            number, tag = one[: s.SAMPLE_SERVICES].view(np.uint32)
             assert (number, tag) in {(row["number"], row["profile"]) for row in path_owners().lines()}
             size = int(one[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0])
             found.append(one[s.SAMPLE_HOST :][:size].tobytes().decode())

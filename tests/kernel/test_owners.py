@@ -5,8 +5,8 @@ import struct
 import pytest
 
 from penstock.kernel import tables as t
-from penstock.line.directory import make_places, pack_place
-from tests.path.boxes import Box, Conversation, name_of, owners, request
+from penstock.line.directory import Held, make_places, pack_place
+from tests.path.boxes import Box, Conversation, name_of, owners, policy, request
 from tests.policy.worlds import packed
 from tests.vocabulary import FLOW4, TO_SERVER
 
@@ -20,7 +20,7 @@ def set_scope(box: Box, vlan: int, scope: int) -> None:
 
 
 def put(box: Box, number: int, address: str, profile: str | None = PROFILE, scope: int = 0, **port: int) -> None:
-    box.path.directory.set_line(number, profile, profile is not None)
+    box.path.directory.set_line(number, profile, Held(*policy().configuration.resolve_profile(profile)))
     box.path.directory.put(make_places([pack_place(scope, packed(address), 128, **port)]), [number])
 
 

@@ -4,9 +4,9 @@ import dns.message
 import pytest
 
 from penstock.kernel import tables as t
-from penstock.line.directory import make_places, pack_place
+from penstock.line.directory import Held, make_places, pack_place
 from tests.hellos import plain_hello, record
-from tests.path.boxes import Box, Conversation, name_of, owners, request, sent_to
+from tests.path.boxes import Box, Conversation, name_of, owners, policy, request, sent_to
 from tests.policy.worlds import packed
 from tests.quic import datagram
 from tests.vocabulary import FLOW4, TO_CLIENT, TO_SERVER, Flow
@@ -22,7 +22,7 @@ def sweep(box: Box) -> int:
 
 
 def set_home(box: Box, profile: str | None = PROFILE, **more: bool) -> None:
-    box.path.directory.set_line(HOME, profile, profile is not None, **more)
+    box.path.directory.set_line(HOME, profile, Held(*policy().configuration.resolve_profile(profile), **more))
 
 
 def open_tls(box: Box, flow: Flow = FLOW4) -> Conversation:
@@ -111,7 +111,7 @@ def test_an_address_that_becomes_anothers_is_judged_by_his_profile() -> None:
     talk = Conversation(box, FLOW4).open()
     talk.client(request("good.test"))
     talk.server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    box.path.directory.set_line(9, PROFILE, True, fails_closed=True)
+    box.path.directory.set_line(9, PROFILE, Held(*policy().configuration.resolve_profile(PROFILE), fails_closed=True))
     box.path.directory.put(make_places([pack_place(0, packed(FLOW4.client), 128)]), [9])
     sweep(box)
     flags = int(talk.record()[t.FLOW_FLAGS : t.FLOW_FLAGS + 4].view("uint32")[0])

@@ -13,7 +13,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.subscribers.fixed import FixedOwners
 from penstock.kernel import owners
 from penstock.kernel import tables as t
-from penstock.line.directory import Directory, DirectoryError, make_places, pack_place
+from penstock.line.directory import Directory, DirectoryError, Held, make_places, pack_place
 from tests.path.boxes import Box, Conversation, name_of, request
 from tests.policy.worlds import compiled, packed, readable
 from tests.vocabulary import FLOW4
@@ -167,6 +167,6 @@ def test_a_line_takes_effect_on_the_next_packet() -> None:
     assert name_of(talk.client(request("bad.test"))) == "blocked"
     home = box.path.directory.lines
     number = next(n for n in range(1, 9) if home["profile"][n])
-    box.path.directory.set_line(number, None, True)
+    box.path.directory.set_line(number, None, Held(is_read=True))
     talk = Conversation(box, FLOW4._replace(client_port=5)).open()
     assert name_of(talk.client(request("bad.test"))) == "allowed"

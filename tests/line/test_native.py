@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.kernel import reasons as r
-from penstock.line.directory import make_places, pack_place
+from penstock.line.directory import Held, make_places, pack_place
 from penstock.line.native import NativePath
 from tests.path.boxes import Box, Conversation, owners, policy, request
 from tests.vocabulary import FLOW4, TO_SERVER, WRONG, frame, read_frame
@@ -46,7 +46,7 @@ def test_protection_is_by_the_longest_prefix() -> None:
     path = NativePath(capacity=64)
     path.set_snapshot(policy().snapshot.address, policy().snapshot.names_address)
     owners().fill(path.directory)
-    path.directory.set_line(9, None, False)
+    path.directory.set_line(9, None, Held())
     one = make_places([pack_place(0, bytes(10) + b"\xff\xff\x0a\x01\x00\x01", 128)])
     path.directory.put(one, [9])
     content = frame(FLOW4, TO_SERVER, seq=1, data=request("bad.test"))

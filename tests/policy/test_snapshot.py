@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.control.lists.build import build_names
-from penstock.policy.actions import BLOCK, EMPTY, FORWARD, REDIRECT, REPORT
-from penstock.policy.snapshot import REFERENCE, RESPONSE_LIMIT_BYTES, Snapshot, SnapshotError
+from penstock.policy.actions import BLOCK, EMPTY, REDIRECT
+from penstock.policy.snapshot import (
+    COLUMN_CONTINUED,
+    COLUMN_COUNT,
+    COLUMN_OWN_LIST,
+    REFERENCE,
+    RESPONSE_LIMIT_BYTES,
+    Snapshot,
+    SnapshotError,
+)
 
 from .worlds import World, world
 
@@ -40,7 +48,7 @@ def test_what_python_reads(made: World) -> None:
     assert snapshot.generation == 7
     assert snapshot.profile_names == ["all", "none"]
     assert snapshot.category_names == ["phishing", "malware", "advertising", "tracking"]
-    assert snapshot.service_names == ["web", "ads"]
+    assert snapshot.service_names == {0: "web", 1: "ads"}
     assert (snapshot.name_count, snapshot.report_only) == (4, False)
     assert [source["category"] for source in snapshot.names_metadata["sources"]] == list(LISTS)
 
@@ -49,10 +57,12 @@ def test_each_action_has_its_template(made: World) -> None:
     found = {
         (category, action): made.read_template(category, action)
         for category in range(-1, 65)
-        for action in (-1, FORWARD, REPORT, BLOCK, REDIRECT, EMPTY, 5)
+        for action in range(-1, COLUMN_COUNT + 1)
     }
     present = {place: response for place, response in found.items() if response is not None}
-    assert set(present) == {(0, BLOCK), (1, REDIRECT), (2, EMPTY), (-1, BLOCK)}
+    assert set(present) == {
+        (0, BLOCK), (1, REDIRECT), (2, EMPTY), (-1, BLOCK), (-1, COLUMN_OWN_LIST), (-1, COLUMN_CONTINUED)
+    }  # fmt: skip
     assert present[0, BLOCK].startswith(b"HTTP/1.1 403 ")
     assert b"\r\nLocation: https://help.example/?a=b&category=malware&reference=" + REFERENCE in present[1, REDIRECT]
     assert all(len(response) <= RESPONSE_LIMIT_BYTES for response in present.values())

@@ -18,7 +18,6 @@ from penstock.control.lists.build import build_names
 from penstock.control.snapshot import build_snapshot
 from penstock.policy import judge, names
 from penstock.policy import snapshot as form
-from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 
@@ -58,6 +57,7 @@ class Judgement(NamedTuple):
     category: str | None
     service: str | None
     would: int
+    why: int = judge.BY_SERVICE
 
 
 class World:
@@ -75,21 +75,22 @@ class World:
             mask = compiled(names.find_categories)(self.snapshot.names_address, at, len(host))
         return {name for bit, name in enumerate(self.snapshot.category_names) if mask >> bit & 1}
 
-    def judge(self, host: bytes, profile: str | None = None) -> Judgement:
+    def judge(self, host: bytes, profile: str | None = None, own: int = judge.OWN_NOTHING) -> Judgement:
         """By the profile of this name, or that of the first subscriber."""
         if profile is None:
             profile = self.configuration.subscribers[0].profile
+        services = np.uint64(self.configuration.resolve_profile(profile)[0]).view(np.int64)
         text, out = span(host), np.full(judge.OUT_BYTES // 8, 99, np.int64)
         with readable(text, out) as (at, out_at):
             addresses = (self.snapshot.address, self.snapshot.names_address)
-            record = compiled(judge.find_profile)(self.snapshot.address, profile_tag(profile))
-            action = compiled(judge.judge)(*addresses, record, at, len(host), out_at)
-        category, service, would = (int(value) for value in out)
+            action = compiled(judge.judge)(*addresses, services, own, at, len(host), out_at)
+        category, service, would, why = (int(value) for value in out)
         return Judgement(
             action,
             None if category < 0 else self.snapshot.category_names[category],
             None if service < 0 else self.snapshot.service_names[service],
             would,
+            why,
         )
 
     def read_template(self, category: int, action: int) -> bytes | None:
@@ -98,10 +99,10 @@ class World:
         if offset == 0:
             return None
         stored = np.fromfile(self.path, np.uint8)[offset:].tobytes()
-        size, count, *offsets = np.frombuffer(stored[: form.TEMPLATE_START], np.int64)
+        size, *places = (int(word) for word in np.frombuffer(stored[: form.TEMPLATE_START], np.int64))
         response = stored[form.TEMPLATE_START :][:size]
-        assert [at for at in offsets if at >= 0] == list(offsets[:count])
-        assert all(response[at:].startswith(form.REFERENCE) for at in offsets[:count])
+        for place in filter(None, places):
+            assert response[place & 0xFFFFFFFF :].startswith(form.PLACE_TEXTS[place >> 32])
         return response
 
 

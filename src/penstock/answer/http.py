@@ -1,7 +1,7 @@
-"""The HTTP answer: a template with its reference number filled in, and its segments.
+"""The HTTP answer: a template whose places are filled in, and its segments.
 
     template   HTTP/1.1 403 Forbidden ... reference 0000000000000000 ...
-                                                    ^ references[k], 16 bytes each
+                                                    ^ a place: kind << 32 | offset
     stream     [seq0 .................................... seq0 + answer_bytes][FIN]
     segment    answer[offset : offset + room], at seq0 + offset
 
@@ -16,7 +16,8 @@ from penstock.answer.tcp import TIMESTAMPS_BYTES, write_segment
 from penstock.compile.memory import move, put8, shared, shr, u64
 from penstock.wire.headers import ACK, FIN, PSH
 
-REFERENCE_LIMIT = 4  # places in a template
+PLACE_LIMIT = 8  # places in a template
+FILL_BYTES = 16  # of what goes into the places of one kind: its address, and its size
 REFERENCE_BYTES = 16  # lower-case hex digits
 MSS_LEAST_BYTES = 88  # what Linux takes as the least honest MSS; a smaller one costs us a packet per byte
 MSS_MOST_BYTES = 1_220  # fits an MTU of 1,280, the least of IPv6 (RFC 8200 5): we hear no "packet too big"
@@ -24,29 +25,31 @@ FRAME_ROOM_BYTES = 2_048  # takes any frame of an answer: 22 of link layer in th
 
 
 @shared
-def write_reference(out, reference):  # type: ignore[no-untyped-def]
-    """Write 64 bits as 16 lower-case hex digits.
+def write_hex(out, number, digits):  # type: ignore[no-untyped-def]
+    """Write the lowest bits of a number as lower-case hex digits.
 
-    Reads: nothing. Writes: 16 bytes. Returns: 0. Bounds: 16 turns.
+    Reads: nothing. Writes: `digits` bytes. Returns: 0. Bounds: `digits` turns.
     """
-    for digit in range(REFERENCE_BYTES):
-        value = shr(reference, 60 - 4 * digit) & 15
+    for digit in range(digits):
+        value = shr(number, 4 * (digits - 1 - digit)) & 15
         put8(out + digit, value + 48 if value < 10 else value + 87)
     return 0
 
 
 @shared
-def write_response(out, template, template_bytes, references, reference):  # type: ignore[no-untyped-def]
-    """Copy a template and fill in its reference number.
+def write_response(out, template, template_bytes, places, fills):  # type: ignore[no-untyped-def]
+    """Copy a template and fill in its places.
 
-    Reads: the template; `references`: REFERENCE_LIMIT offsets (int64) into it, 0 for none. Writes: template_bytes at
-    `out`. Returns: the answer's size (template_bytes). Bounds: 4 places; an offset that does not fit is left out.
+    Reads: the template; `places`: PLACE_LIMIT words, kind << 32 | offset into it, 0 for none; `fills`: FILL_BYTES for each
+    kind, and what they lead to. Writes: template_bytes at `out`. Returns: the answer's size (template_bytes).
+    Bounds: PLACE_LIMIT places; what does not fit at its offset is left out.
     """
     move(out, template, template_bytes)
-    for number in range(REFERENCE_LIMIT):
-        off = u64(references + 8 * number)
-        if off > 0 and off <= template_bytes - REFERENCE_BYTES:
-            write_reference(out + off, reference)
+    for number in range(PLACE_LIMIT):
+        place = u64(places + 8 * number)
+        fill, off = fills + (place >> 32) * FILL_BYTES, place & 0xFFFFFFFF
+        if off > 0 and off + u64(fill + 8) <= template_bytes:
+            move(out + off, u64(fill), u64(fill + 8))
     return template_bytes
 
 

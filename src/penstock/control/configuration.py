@@ -4,7 +4,7 @@ It knows which keys there are, what they hold and which of them contradict each 
 each. It does not know what the packet path makes of them (`snapshot`), and opens none of the files that it names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
+    PrivateAttr,
     Strict,
     ValidationError,
     ValidationInfo,
@@ -53,13 +54,14 @@ from penstock.control.values import (
     parse_prefix,
 )
 from penstock.kernel.tables import SHAPE_LIMIT
+from penstock.policy.judge import SERVICE_LIMIT
 from penstock.policy.layout import profile_tag
 from penstock.policy.names import CATEGORY_LIMIT
+from penstock.policy.switches import pack_switches
 
 __all__ = ["Configuration", "ConfigurationError", "load_configuration"]
 
 DATABASE = Path("/var/lib/penstock/names.db")
-SERVICE_LIMIT = 64  # a service's index takes one byte in tables; pages and reports list them all
 SCOPE_LIMIT = 4096
 PREFIX_LIMIT = 1 << 20  # prefixes of all subscribers; 32 bytes each in tables that are at most half full
 
@@ -74,7 +76,7 @@ def _read_off(value: Any) -> Any:
 
 
 Ports = Annotated[tuple[tuple[int, int], ...], PlainValidator(parse_ports)]
-Action = Literal["block", "redirect", "empty", "report"]
+Action = Literal["block", "redirect", "empty", "report", "warn"]
 Level = Annotated[Literal["off", "moderate", "strict"], BeforeValidator(_read_off)]
 
 
@@ -83,6 +85,8 @@ class Service(Model):
 
     categories: Annotated[dict[Category, Action], Field(min_length=1)]
     redirect_url: Url | None = None
+    report_only: Switch = False
+    share: Annotated[float, Strict(), Field(gt=0, le=1)] = 1.0
 
 
 class Profile(Model):
@@ -96,8 +100,13 @@ class Profile(Model):
 
     @property
     def acts(self) -> bool:
-        """Is there anything that it does? Else nobody needs to read whose profile it is."""
+        """Is there anything that it does? Else nobody needs to read what its subscribers ask for."""
         return bool(self.services) or self != Profile()
+
+    @property
+    def switches(self) -> int:
+        """What it says beside its services: policy.switches."""
+        return pack_switches(self.safe_search, self.youtube, self.ech, self.unresolved) if self.acts else 0
 
 
 class Subscriber(Model):
@@ -109,6 +118,12 @@ class Subscriber(Model):
     fail: Literal["open", "closed"] = "open"
     scope: Annotated[Count, Field(ge=0, le=65_535)] = 0
     packets_per_s: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = None
+
+
+class CourtOrders(Model):
+    """What is refused for everybody who is known, whatever he chose."""
+
+    categories: tuple[Category, ...] = ()
 
 
 class Limits(Model):
@@ -208,6 +223,7 @@ class Configuration(Model):
     scopes: Annotated[dict[Label, Scope], Field(max_length=SCOPE_LIMIT)] = {}
     radius: Radius = Radius()
     report_only: Switch = False
+    court_orders: CourtOrders = CourtOrders()
     ports: Ports = Field(default="all", validate_default=True)
     quic: Quic = Quic()
     dns: Dns = Dns()
@@ -222,6 +238,30 @@ class Configuration(Model):
     line: Line = Line()
     flows: Flows = Flows()
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(check_power_of_two)] = 1
+
+    _service_bits: dict[str, int] | None = PrivateAttr(None)
+
+    @property
+    def service_bits(self) -> dict[str, int]:
+        """The bit by which tables know each service: by its place in the file, unless `with_service_bits` said another."""
+        bits = self._service_bits
+        return {name: bits[name] if bits else number for number, name in enumerate(self.services)}
+
+    def with_service_bits(self, bits: Mapping[str, int]) -> "Configuration":
+        """The same, where services have these bits."""
+        other = self.model_copy()
+        other._service_bits = dict(bits)
+        return other
+
+    def pack_services(self, names: Iterable[str]) -> int:
+        """A bit for each of these services."""
+        bits = self.service_bits
+        return sum(1 << bits[name] for name in set(names))
+
+    def resolve_profile(self, name: str | None) -> tuple[int, int]:
+        """The services and switches of a profile; (0, 0) for none."""
+        profile = self.profiles.get(name) if name is not None else None
+        return (self.pack_services(profile.services), profile.switches) if profile else (0, 0)
 
     @property
     def port_bits(self) -> bytes:
@@ -245,7 +285,8 @@ class Configuration(Model):
     def category_names(self) -> list[str]:
         """Every category, those of services first, in the order of the file."""
         of_services = [category for service in self.services.values() for category in service.categories]
-        return list(dict.fromkeys(of_services + [source.category for source in self.lists]))
+        of_courts, of_lists = self.court_orders.categories, [source.category for source in self.lists]
+        return list(dict.fromkeys([*of_services, *of_courts, *of_lists]))
 
 
 def load_configuration(path: Path) -> Configuration:

@@ -1,6 +1,6 @@
 """What a subscriber's DNS query for a host gets, in words for `penstock explain`: a refusal's answer, or a rewrite.
 
-The rewrite is the one that the packet path finds, in the snapshot's own table; group and level are the configuration's.
+The rewrite is the one that the packet path finds, in the snapshot's own table; group and level come with it.
 It does not know whether the host is refused, nor who asks.
 """
 
@@ -16,9 +16,9 @@ from penstock.compile.memory import CHECKED, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration, Dns
 from penstock.control.safe_search import SERVICES
-from penstock.policy import judge, rewrites
-from penstock.policy.layout import profile_tag
+from penstock.policy import rewrites
 from penstock.policy.snapshot import Snapshot
+from penstock.policy.switches import LEVELS, SWITCH_MASK
 
 GROUP_TEXTS = {rewrites.SAFE_SEARCH: "SafeSearch", rewrites.YOUTUBE: "YouTube's restricted mode"}
 
@@ -43,17 +43,16 @@ class Rewrite:
         return "it asks whether filtering is in place, or for a way around it: no such name is the answer that it is"
 
 
-def find_rewrite(configuration: Configuration, snapshot: Snapshot, profile_name: str, host: str) -> Rewrite | None:
-    """The rewrite for one host, or None: it has none by this profile, or DNS is not judged."""
-    profile = configuration.profiles[profile_name]
-    if not configuration.dns.judge or not profile.acts:
+def find_rewrite(configuration: Configuration, snapshot: Snapshot, switches: int, host: str) -> Rewrite | None:
+    """The rewrite for one host by what a subscriber chose (`policy.switches`). None: he has none, or DNS is not judged."""
+    if not configuration.dns.judge or switches == 0:
         return None
-    offset = _find_plan(snapshot, profile_name, host.encode())
+    offset = _find_plan(snapshot, switches, host.encode())
     if offset == 0:
         return None
     target = _read_target(snapshot.address, snapshot.address + offset)
     group = next((group for group, listed, *_ in SERVICES if target and host in listed), rewrites.CANARY)
-    level = {rewrites.SAFE_SEARCH: profile.safe_search, rewrites.YOUTUBE: profile.youtube}.get(group, "on")
+    level = LEVELS[switches >> 2 * group & SWITCH_MASK] if group in GROUP_TEXTS else "on"
     return Rewrite(group, level, target)
 
 
@@ -70,16 +69,15 @@ def word_refusal(settings: Dns) -> str:
 
 
 @cache
-def _kernels() -> tuple[Any, Any]:
-    return kernel(judge.find_profile), kernel(rewrites.find_rewrite)
+def _find_kernel() -> Any:
+    return kernel(rewrites.find_rewrite)
 
 
-def _find_plan(snapshot: Snapshot, profile: str, host: bytes) -> int:
-    run_profile, run_find = _kernels()
+def _find_plan(snapshot: Snapshot, switches: int, host: bytes) -> int:
     text = np.frombuffer(host, np.uint8)
-    at, levels = text.ctypes.data, int(run_profile(snapshot.address, profile_tag(profile))) + judge.PROFILE_LEVELS
+    at = text.ctypes.data
     region = allow(at, at + len(host)) if CHECKED else None
-    offset = int(run_find(snapshot.address, snapshot.names_address, levels, at, len(host)))
+    offset = int(_find_kernel()(snapshot.address, snapshot.names_address, switches, at, len(host)))
     if region is not None:
         forbid(region)
     return offset

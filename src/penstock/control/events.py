@@ -22,7 +22,7 @@ from penstock.kernel.reasons import AMBIGUOUS, NAMES, UNREAD_VERSION, Verdict, v
 from penstock.path import events as e
 from penstock.path.layout import PROTO_DNS, PROTO_HTTP, PROTO_NAMES, PROTO_QUIC, PROTO_TLS
 from penstock.path.memory import BLOCK_BYTES, EVENTS_OFF, SharedMemory
-from penstock.policy.actions import ACTION_NAMES
+from penstock.policy.actions import ACTION_NAMES, REPORT
 from penstock.policy.snapshot import Snapshot
 from penstock.request import http_state, tls
 
@@ -55,7 +55,7 @@ def _detail(proto: int, reason: int, number: int) -> str | None:
 
 def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int) -> dict[str, Any]:
     """One record of the ring as the fields of its line."""
-    (time_ns, identity, proto, action, reason, category, service, _would, subscriber, detail, flags, size) = (
+    (time_ns, identity, proto, action, reason, category, service, would, subscriber, detail, flags, size) = (
         struct.unpack_from("<12q", raw)
     )
     key = raw[e.EVENT_KEY : e.EVENT_KEY + tables.KEY_BYTES]
@@ -76,8 +76,10 @@ def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int)
         "action": ACTION_NAMES[action],
         "reason": NAMES[reason],
         "category": snapshot.category_names[category] if 0 <= category < len(snapshot.category_names) else None,
-        "service": snapshot.service_names[service] if 0 <= service < len(snapshot.service_names) else None,
+        "service": snapshot.service_names.get(service),
     }
+    if would > action == REPORT:
+        fields["would"] = ACTION_NAMES[would]
     if flags & e.EVENT_IS_REQUEST and verdict_of(reason) in (Verdict.ANSWERED, Verdict.REFUSED):
         page = {"empty": "empty", "redirect": "redirect"}.get(fields["action"], "page")
         kind = {PROTO_HTTP: page, PROTO_TLS: "alert", PROTO_QUIC: "close", PROTO_DNS: "dns"}.get(proto, "reset")
@@ -93,6 +95,8 @@ def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int)
         fields["detail"] = text
     if flags & e.EVENT_HAS_ECH:
         fields["ech"] = True
+    if flags & e.EVENT_OVERRIDDEN:
+        fields["overridden"] = True
     if flags & e.EVENT_UNRESOLVED:
         fields["resolved"] = False
     return fields

@@ -5,8 +5,8 @@ lists again. What DNS says of it is `dns_words`'s. It does not know addresses, f
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from ipaddress import IPv6Address
@@ -32,11 +32,16 @@ from penstock.control.problems import suggest_name
 from penstock.errors import PenstockError
 from penstock.policy import judge, names, urls
 from penstock.policy.actions import ACTION_NAMES, ACTION_TEXTS, REPORT, REWRITE
-from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 STYLES = {"forward": "green", "report": "yellow", "rewrite": "yellow"}
-PAGES = {"block": "a page that says why", "redirect": "a 302 to the operator's page", "empty": "an empty answer"}
+PAGES = {
+    "block": "a page that says why",
+    "redirect": "a 302 to the operator's page",
+    "empty": "an empty answer",
+    "warn": "a page that says why, and by which the subscriber can go on",
+}
+OWN_TEXTS = {judge.OWN_ALLOW: "it is allowed whatever lists say", judge.OWN_DENY: "it is denied"}
 ANSWERS = (  # what a refused client gets: protocol, and the answer, which over HTTP is the action's own
     ("over HTTP", None),
     ("over HTTPS", "the TLS alert unrecognized_name: the browser's own error page"),
@@ -71,13 +76,40 @@ class Explanation:
     built: datetime
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What holds for a subscriber now."""
+
+    services: int
+    """A bit for each that is on."""
+    switches: int
+    """policy.switches."""
+    own: Mapping[str, int] = field(default_factory=dict)
+    """Names of his own list: OWN_ALLOW or OWN_DENY."""
+
+    def find_own(self, host: str) -> tuple[str, int]:
+        """The nearest name of his list that covers a host, and what it says; OWN_NOTHING for none."""
+        labels = host.split(".")
+        for start in range(len(labels)):
+            name = ".".join(labels[start:])
+            if name in self.own:
+                return name, self.own[name]
+        return "", judge.OWN_NOTHING
+
+
 def explain(
-    configuration: Configuration, snapshot: Snapshot, host_or_url: str, subscriber_id: str, profile: str | None = None
+    configuration: Configuration,
+    snapshot: Snapshot,
+    host_or_url: str,
+    subscriber_id: str,
+    profile: str | None = None,
+    chosen: Chosen | None = None,
 ) -> Explanation:
     """Ask the judge about one host for one subscriber, and DNS for what it says where the judge lets the host be.
 
-    `profile`: his, where the register says another one than the configuration. Raises ExplainError for no host, and
-    without a profile for a subscriber whom the configuration does not have.
+    `profile`: his, where the register says another one than the configuration; `chosen`: what holds for him, where that is
+    not his profile alone. Raises ExplainError for no host, and without a profile for a subscriber whom the configuration
+    does not have.
     """
     if profile is None:
         profiles = {subscriber.id: subscriber.profile for subscriber in configuration.subscribers}
@@ -86,18 +118,27 @@ def explain(
         profile = profiles[subscriber_id]
     host = parse_host(host_or_url)
     path = parse_path(host_or_url)
-    action, category, service, would, mask = _ask_judge(snapshot, profile, host.encode(), path)
+    chosen = chosen or Chosen(*configuration.resolve_profile(profile))
+    own_name, own = chosen.find_own(host)
+    action, category, service, would, mask, why = _ask_judge(snapshot, chosen.services, own, host.encode(), path)
     of_host = [name for bit, name in enumerate(snapshot.category_names) if mask >> bit & 1]
     found = None
     if category >= 0:
         _, *paths = canonicalise(host.encode(), path) if path else (b"", b"", b"")
         found = find_entry(configuration, snapshot.category_names[category], Asked(host.encode(), *paths))
-    reason = _word_reason(snapshot, profile, category, service, of_host, action != would)
-    exceptions = [] if category >= 0 else list(_find_exceptions(configuration, snapshot, host.encode()))
+    reports = "; the box only reports" if snapshot.report_only and action != would else ""
+    reports = reports or ("; the service only reports" if action != would else "")
+    reason = _word_reason(snapshot, profile, category, service, of_host) + reports
+    if why == judge.BY_OWN_LIST:
+        reason = f"{own_name} is on the subscriber's own list: {OWN_TEXTS[own]}"
+    elif why == judge.BY_COURT:
+        reason = f"it is listed as {snapshot.category_names[category]}, which a court orders to refuse to everybody"
+    is_decided = category >= 0 or why == judge.BY_OWN_LIST
+    exceptions = [] if is_decided else list(_find_exceptions(configuration, snapshot, host.encode()))
     if exceptions:
         found = exceptions[0][1]
         reason = "; ".join(f"{exception} takes it out of {of}" for of, exception in exceptions)
-    rewrite = find_rewrite(configuration, snapshot, profile, host) if would <= REPORT else None
+    rewrite = find_rewrite(configuration, snapshot, chosen.switches, host) if would <= REPORT else None
     if rewrite:
         would = REWRITE
         action = action if snapshot.report_only else REWRITE
@@ -110,7 +151,7 @@ def explain(
         would=ACTION_NAMES[would],
         reason=reason,
         category=snapshot.category_names[category] if category >= 0 else None,
-        service=snapshot.service_names[service] if service >= 0 else None,
+        service=snapshot.service_names.get(service),
         list_path=found.path if found else None,
         list_member=(found.member or None) if found else None,
         list_format=found.format if found else None,
@@ -191,8 +232,8 @@ def render(explanation: Explanation) -> RenderableType:
 
 
 @cache
-def _kernels() -> tuple[Any, Any, Any]:
-    return kernel(judge.judge_url), kernel(urls.find_url_categories), kernel(judge.find_profile)
+def _kernels() -> tuple[Any, Any]:
+    return kernel(judge.judge_url), kernel(urls.find_url_categories)
 
 
 @cache
@@ -200,21 +241,23 @@ def _exceptions_kernel() -> Any:
     return kernel(names.find_exceptions)
 
 
-def _ask_judge(snapshot: Snapshot, profile: str, host: bytes, path: bytes) -> tuple[int, int, int, int, int]:
-    """Action, category, service, the action without report-only mode, and the mask of all categories of the request."""
-    run_judge, run_find, run_find_profile = _kernels()
+def _ask_judge(snapshot: Snapshot, services: int, own: int, host: bytes, path: bytes) -> tuple[int, ...]:
+    """Action, category, service, the action without report-only mode, the mask of all categories of the request, and who
+    decides."""
+    run_judge, run_find = _kernels()
     text, target = np.frombuffer(host, np.uint8), np.frombuffer(path or b"\0", np.uint8)
     scratch, out = np.zeros(urls.SCRATCH_BYTES, np.uint8), np.zeros(judge.OUT_BYTES // 8, np.int64)
     arrays = (text, target, scratch, out)
     regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays] if CHECKED else []
     asked = (text.ctypes.data, len(host), target.ctypes.data, len(path), scratch.ctypes.data)
-    record = int(run_find_profile(snapshot.address, profile_tag(profile)))
-    action = int(run_judge(snapshot.address, snapshot.names_address, record, *asked, out.ctypes.data))
+    bits = services - (1 << 64) if services >> 63 else services
+    action = int(run_judge(snapshot.address, snapshot.names_address, bits, own, *asked, out.ctypes.data))
     mask = int(run_find(snapshot.names_address, *asked))
     for region in regions:
         forbid(region)
-    category, service, would = (int(out[at // 8]) for at in (judge.OUT_CATEGORY, judge.OUT_SERVICE, judge.OUT_WOULD))
-    return action, category, service, would, mask
+    words = (judge.OUT_CATEGORY, judge.OUT_SERVICE, judge.OUT_WOULD, judge.OUT_WHY)
+    category, service, would, why = (int(out[at // 8]) for at in words)
+    return action, category, service, would, mask, why
 
 
 def _find_exceptions(configuration: Configuration, snapshot: Snapshot, host: bytes) -> Iterator[tuple[str, Provenance]]:
@@ -231,13 +274,10 @@ def _find_exceptions(configuration: Configuration, snapshot: Snapshot, host: byt
                 yield category, found
 
 
-def _word_reason(
-    snapshot: Snapshot, profile: str, category: int, service: int, of_host: list[str], report_only: bool
-) -> str:
+def _word_reason(snapshot: Snapshot, profile: str, category: int, service: int, of_host: list[str]) -> str:
     if category >= 0:
-        chosen = snapshot.service_names[service]
-        decided = f"it is listed as {snapshot.category_names[category]}, and {chosen} is switched on"
-        return f"{decided}; the box only reports" if report_only else decided
+        chosen = snapshot.service_names.get(service)
+        return f"it is listed as {snapshot.category_names[category]}, and {chosen} is switched on"
     if of_host:
         return f"it is listed as {', '.join(of_host)}, on which no service of profile {profile} acts"
     return "no list has it or a name above it"

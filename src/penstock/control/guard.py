@@ -141,20 +141,22 @@ def _read_host(sample: Any) -> str:
     return str(host.decode("ascii", "backslashreplace").lower().rstrip("."))
 
 
-def _move(samples: Any, moves: Mapping[int, int]) -> Any:
-    """The samples as they would be with other profiles."""
+def _move(samples: Any, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Any:
+    """The samples as they would be with other profiles: what a subscriber chose beside his, he keeps."""
     changed = samples.copy()
-    if moves:
-        words = changed[:, : s.SAMPLE_HOST_BYTES].view(np.uint32)
-        for number, tag in moves.items():
-            words[words[:, 0] == number, s.SAMPLE_PROFILE // 4] = tag
+    words = changed[:, : s.SAMPLE_SERVICES].view(np.uint32)
+    services = changed[:, s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:, 0]
+    for number, before in {(int(row[0]), int(row[1])) for row in words}:
+        after = moves.get(number, before)
+        difference = old.profiles.get(before, 0) ^ new.profiles.get(after, 0)
+        services[(words[:, 0] == number) & (words[:, 1] == before)] ^= np.uint64(difference)
     return changed
 
 
 def _find_refused(samples: Any, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Iterator[tuple[Any, int]]:
     """The samples that are newly refused, each with the category's number."""
     samples = np.ascontiguousarray(samples)
-    changed = _move(samples, moves)
+    changed = _move(samples, old, new, moves)
     out, room = np.zeros(len(samples), np.int64), np.zeros(OUT_BYTES, np.uint8)
     buffers = [int(buffer.ctypes.data) for buffer in (samples, changed, out, room)]
     sizes = (samples.nbytes, changed.nbytes, out.nbytes, room.nbytes)

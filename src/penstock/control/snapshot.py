@@ -6,20 +6,21 @@ configuration.
 """
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from penstock.control.configuration import Configuration, Profile
+from penstock.control.configuration import Configuration
 from penstock.control.dns_answers import add_answers
 from penstock.control.pages.pages import render_responses
 from penstock.control.safe_search import Addresses
 from penstock.control.whole_file import seal_file, write_whole
-from penstock.policy import layout, names, rewrites
+from penstock.policy import layout, names
 from penstock.policy import snapshot as form
-from penstock.policy.actions import ACTION_COUNT, ACTION_NAMES, REPORT
+from penstock.policy.actions import ACTION_NAMES, REPORT
 from penstock.policy.snapshot import SnapshotError, open_names
 
 
@@ -55,16 +56,17 @@ def _build_parts(configuration: Configuration, names_path: Path, generation: int
         categories: list[str] = database.read_metadata(names.METADATA_OFF, names.METADATA_BYTES)["categories"]
     finally:
         database.close()
-    for service in configuration.services.values():
-        for category in service.categories:
-            if category not in categories:
-                raise SnapshotError(f"{names_path}: has no category `{category}`: run `penstock lists build`")
+    of_services = [category for service in configuration.services.values() for category in service.categories]
+    for category in (*of_services, *configuration.court_orders.categories):
+        if category not in categories:
+            raise SnapshotError(f"{names_path}: has no category `{category}`: run `penstock lists build`")
     file = _File(generation)
     file.set_word(layout.REPORT_ONLY, int(configuration.report_only))
     file.set_word(layout.QUIC_VERSIONS_PASS, int(configuration.quic.unread_versions == "forward"))
     file.set_word(layout.NAMES_KEY_COPY, key_words[0])
     file.set_word(layout.NAMES_KEY_COPY + 8, key_words[1])
-    _add_profiles(file, configuration, categories)
+    _add_rules(file, configuration, categories)
+    _add_page_addresses(file, configuration)
     _add_templates(file, configuration, categories)
     key = struct.pack("<qq", *key_words)
     add_answers(configuration, targets, key, file.append, file.set_word)
@@ -101,73 +103,69 @@ class _File:
         return [self._head.data, *self._parts]
 
 
-def _add_profiles(file: _File, configuration: Configuration, categories: list[str]) -> None:
-    """Every profile, and the table by which their tags find them."""
-    slots = 2
-    while slots < 2 * len(configuration.profiles):
-        slots *= 2
-    table = np.zeros((slots, layout.PROFILE_RECORD_BYTES // 8), np.int64)
-    for name, profile in configuration.profiles.items():
-        tag = layout.profile_tag(name)
-        place = next(at % slots for at in range(tag, tag + slots) if not table[at % slots, 0])
-        table[place] = tag, file.append(_build_profile(configuration, profile, categories))
-    file.set_word(layout.PROFILES_OFF, file.append(table.tobytes()))
-    file.set_word(layout.PROFILES_MASK, slots - 1)
+def _add_rules(file: _File, configuration: Configuration, categories: list[str]) -> None:
+    """Every rule, behind a record for each category: whose service acts on it, and how."""
+    bits = configuration.service_bits
+    found = [
+        (
+            category,
+            bits[name],
+            REPORT if service.report_only else ACTION_NAMES.index(action),
+            ACTION_NAMES.index(action),
+        )
+        for name, service in configuration.services.items()
+        for category, action in service.categories.items()
+    ]
+    found.sort(key=lambda rule: rule[2] == REPORT)  # what only reports stands behind everything else
+    records = np.zeros((names.CATEGORY_LIMIT, 2), np.int64)
+    for bit, category in enumerate(categories):
+        rules = [(rank, *rule[1:]) for rank, rule in enumerate(found) if rule[0] == category]
+        packed = b"".join(struct.pack("<HBBBxxx", *rule) for rule in rules)
+        services = sum(1 << service for service in {rule[1] for rule in rules})
+        records[bit] = np.frombuffer(struct.pack("<QII", services, file.append(packed), len(rules)), np.int64)
+    file.set_word(layout.RULES_OFF, file.append(records.tobytes()))
+    ordered = sum(1 << categories.index(category) for category in set(configuration.court_orders.categories))
+    file.set_word(layout.COURT_CATEGORIES, ordered - (1 << 64) if ordered >> 63 else ordered)
 
 
-def _build_profile(configuration: Configuration, profile: Profile, categories: list[str]) -> bytes:
-    """One profile's record: for each category the first service, in the configuration's order, that acts on it."""
-    chosen: dict[str, tuple[int, int]] = {}
-    for index, (name, service) in enumerate(configuration.services.items()):
-        if name in profile.services:
-            for category, action in service.categories.items():
-                number = ACTION_NAMES.index(action)
-                if category in chosen and (chosen[category][0] != REPORT or number == REPORT):
-                    continue
-                chosen.pop(category, None)
-                chosen[category] = number, index
-    # What is only reported stands behind everything else; the order is kept otherwise.
-    ranked = sorted(chosen, key=lambda category: chosen[category][0] == REPORT)
-    mask = 0
-    actions, ranks, services = (bytearray(names.CATEGORY_LIMIT) for _ in range(3))
-    for rank, category in enumerate(ranked):
-        bit = categories.index(category)
-        mask |= 1 << bit
-        actions[bit], services[bit] = chosen[category]
-        ranks[bit] = rank
-    levels = [1, *(rewrites.LEVEL_NAMES.index(level) for level in (profile.safe_search, profile.youtube)), 0]
-    ech = ("keep", "remove", "refuse").index(profile.ech)
-    unresolved = ("ignore", "report", "block").index(profile.unresolved)
-    return mask.to_bytes(8, "little") + actions + ranks + services + bytes([*levels, ech, unresolved, 0, 0])
+def _add_page_addresses(file: _File, configuration: Configuration) -> None:
+    """Where the operator's own page is."""
+    for address in configuration.dns.addresses:
+        packed, at = address.packed, layout.PAGE_ADDRESS_6
+        if address.version == 4:
+            packed, at = bytes(10) + b"\xff\xff" + packed, layout.PAGE_ADDRESS_4
+        for half in (0, 8):
+            file.set_word(at + half, int.from_bytes(packed[half : half + 8], "little", signed=True))
+        file.set_word(layout.PAGE_ADDRESSES, 1)
 
 
 def _add_templates(file: _File, configuration: Configuration, categories: list[str]) -> None:
-    directory = np.zeros((names.CATEGORY_LIMIT + 1, ACTION_COUNT), np.int64)
+    directory = np.zeros((names.CATEGORY_LIMIT + 1, form.COLUMN_COUNT), np.int64)
     here = configuration.category_names
-    for (category, action), response in render_responses(configuration).items():
+    for (category, column), response in render_responses(configuration).items():
         row = category if category == form.NAMELESS else categories.index(here[category])
-        directory[row, action] = file.append(_build_template(response))
+        directory[row, column] = file.append(_build_template(response))
     file.set_word(layout.TEMPLATES_OFF, file.append(directory.tobytes()))
 
 
 def _build_template(response: bytes) -> bytes:
-    """A response behind its size and the places of the reference number."""
-    offsets, at = [], response.find(form.REFERENCE)
-    while at >= 0:
-        offsets.append(at)
-        at = response.find(form.REFERENCE, at + len(form.REFERENCE))
-    offsets += [-1] * (form.REFERENCE_LIMIT - len(offsets))
-    count = sum(offset >= 0 for offset in offsets)
-    return np.array([len(response), count, *offsets], np.int64).tobytes() + response
+    """A response behind its size and its places."""
+    places = [
+        kind << 32 | found.start()
+        for kind, text in enumerate(form.PLACE_TEXTS)
+        for found in re.finditer(text, response)
+    ]
+    places += [0] * (form.PLACE_LIMIT - len(places))
+    return np.array([len(response), *places], np.int64).tobytes() + response
 
 
 def _add_metadata(file: _File, configuration: Configuration, categories: list[str], names_path: Path) -> None:
     text = json.dumps(
         {
             "names": str(names_path.absolute()),
-            "profiles": list(configuration.profiles),
+            "profiles": {name: configuration.resolve_profile(name)[0] for name in configuration.profiles},
             "categories": categories,
-            "services": list(configuration.services),
+            "services": {str(bit): name for name, bit in configuration.service_bits.items()},
         }
     ).encode()
     file.set_word(layout.METADATA_OFF, file.append(text))

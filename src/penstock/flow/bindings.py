@@ -2,6 +2,7 @@
 
     hash of (client, address) ──► name        for flows that say no name themselves
     hash of (client, name) ────► flags        was it resolved, and did its answers offer ECH?
+    path.overrides' hashes ────► flags        who was warned of which host, and who went on
 
 One table for all workers, because an answer and the flow that follows it have different servers and so different workers.
 Nobody locks: an entry's key is taken away before it is written and given back afterwards, and who reads looks at the key
@@ -18,7 +19,7 @@ B_KEY, B_EXPIRES_MS, B_FLAGS, B_HOST_BYTES, B_HOST = 0, 8, 16, 24, 32
 HOST_ROOM = 160  # of a longer name the last bytes, which hold its parents
 BINDING_BYTES = B_HOST + HOST_ROOM
 BINDINGS_BYTES = BINDING_COUNT * BINDING_BYTES
-RESOLVED, OFFERED_ECH = 1, 2
+RESOLVED, OFFERED_ECH, OVERRIDDEN, WARNED = 1, 2, 4, 8
 NONE = -1
 
 

@@ -132,6 +132,8 @@ STREAM_FULL_REFUSED = _reason(
     92, _A, "stream_full_refused", "no memory for another unfinished request, and the policy is to refuse"
 )
 PAUSED = _reason(93, _A, "paused", "of a subscriber who is paused: reset, or dropped")
+COURT_ORDER = _reason(94, _A, "court_order", "of a court's list, which holds for everybody")
+OWN_LIST = _reason(95, _A, "own_list", "completes a request for a name on the subscriber's own list of denied ones")
 BAD_CHECKSUM = _reason(96, _X, "bad_checksum", "a wrong TCP or UDP checksum")
 NO_ACK_FLAG = _reason(97, _X, "no_ack_flag", "data without the ACK flag")
 MD5_OPTION = _reason(98, _X, "md5_option", "an MD5 option that the handshake did not have")
@@ -158,6 +160,9 @@ FRAGMENT_FULL_OPEN = _reason(
 )
 BAD_OPTION = _reason(
     114, _X, "bad_option", "IP options or a source route for which routers and servers drop the packet"
+)
+CONTINUED = _reason(
+    116, _A, "continued", "a warned subscriber goes on: his token is right, and he is sent to the address"
 )
 RESET_DATA = _reason(115, _R, "reset_data", "a reset that carries data, which no server reads (RFC 9293 3.10.7.4)")
 

@@ -19,7 +19,7 @@ and its first word is the epoch, odd while the switch is on.
 
 from penstock.kernel.declared import Constant, Map
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 # Begins the name of every table: the one place for it that all kinds of tables have.
 VERSION_WORD = f"v{LAYOUT_VERSION}_"
 MMAPABLE = 1 << 10
@@ -99,8 +99,9 @@ SUBSCRIBER_INTERVAL_NS, SUBSCRIBER_REFUSED = (
     20,
 )  # the time in which a packet is earned (0: no limit); packets dropped
 SUBSCRIBER_PROFILE, SUBSCRIBER_FLAGS = 24, 28  # policy.layout.profile_tag; the flags below
-SUBSCRIBER_BYTES = 32
-SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED, SUBSCRIBER_SHARED, SUBSCRIBER_PAUSED = 1, 2, 4, 8
+SUBSCRIBER_SERVICES, SUBSCRIBER_SWITCHES = 32, 40  # a bit for each service that is on; policy.switches
+SUBSCRIBER_BYTES = 64
+SUBSCRIBER_PROTECTED, SUBSCRIBER_CLOSED, SUBSCRIBER_SHARED, SUBSCRIBER_PAUSED, SUBSCRIBER_NAMES = 1, 2, 4, 8, 16
 RIGHTS_OWNER_SHIFT = 32  # rights: the flags, and the owner's number above them
 
 # ---- handshakes: the latest ones by hash, whether or not their flow has a record ---------------------------------------
@@ -130,6 +131,7 @@ verdict_times = Map("verdict_times", "array", 4, HISTOGRAM_BYTES * RINGS_BOUND, 
 scratch = Map("scratch", "array", 4, 128 * COUNTER_CPUS, 1, 0)
 addresses = Map("addresses", "array", 4, ADDRESS_BUCKET_BYTES, 65536, MMAPABLE)
 subscribers = Map("subscribers", "array", 4, SUBSCRIBER_BYTES, 65536, MMAPABLE)
+own_names = Map("own_names", "array", 4, 8, 1 << 17, MMAPABLE)  # policy.own_names: the path's alone
 handshakes = Map("handshakes", "array", 4, HANDSHAKE_BYTES * HANDSHAKE_COUNT, 1, 0)
 health = Map("health", "array", 4, HEALTH_BYTES * 2 * COUNTER_CPUS, 1, MMAPABLE)
 rings = Map("rings", "array_of_maps", 4, 4, RINGS_BOUND)

@@ -1,10 +1,10 @@
 """The writer of the two tables that say who is where and what holds for him: `kernel.owners` reads them.
 
     addresses    place -> number        one word each, written at once
-    subscribers  number -> line         profile, flags, budget
+    subscribers  number -> line         services, switches, flags, budget
 
 One process writes. A place is looked up from the moment its word stands there; a number's line is to be set before its
-first place is put. It knows neither sources nor names of subscribers, nor what a profile does.
+first place is put. It knows neither sources nor names of subscribers, nor what a service does.
 """
 
 import mmap
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,16 @@ from penstock.line.pins import open_own_table
 from penstock.policy.layout import profile_tag
 
 PLACE_DTYPE = np.dtype([("scope", "<u4"), ("bits", "u1"), ("port_bits", "u1"), ("port", "<u2"), ("address", "V16")])
-LINE_DTYPE = np.dtype([("number", "<u4"), ("profile", "<u4"), ("interval_ns", "<u4"), ("flags", "<u4")])
+LINE_DTYPE = np.dtype(
+    [
+        ("number", "<u4"),
+        ("profile", "<u4"),
+        ("services", "<u8"),
+        ("switches", "<u4"),
+        ("interval_ns", "<u4"),
+        ("flags", "<u4"),
+    ]
+)
 MAPPED_DTYPE = np.dtype(
     [
         ("client_ns", "<i8"),
@@ -37,6 +46,9 @@ MAPPED_DTYPE = np.dtype(
         ("refused", "<u4"),
         ("profile", "<u4"),
         ("flags", "<u4"),
+        ("services", "<u8"),
+        ("switches", "<u4"),
+        ("unused", "V20"),
     ]
 )
 SECOND_NS = 1_000_000_000
@@ -53,20 +65,32 @@ class DirectoryError(PenstockError):
     """The tables cannot hold what they are told; the text says why."""
 
 
-def pack_line(
-    number: int,
-    profile: str | None,
-    protects: bool,
-    fails_closed: bool = False,
-    packets_per_s: int | None = None,
-    is_paused: bool = False,
-) -> tuple[int, int, int, int]:
-    """What holds for a subscriber, as a row of LINE_DTYPE. `protects`: does his profile act on anything?"""
-    flags = t.SUBSCRIBER_PROTECTED if protects or is_paused else 0
-    flags |= t.SUBSCRIBER_CLOSED if fails_closed else 0
-    flags |= t.SUBSCRIBER_PAUSED if is_paused else 0
-    interval_ns = max(SECOND_NS // packets_per_s, 1) if packets_per_s else 0
-    return number, profile_tag(profile) if profile is not None else 0, interval_ns, flags
+class Held(NamedTuple):
+    """What holds for a subscriber: the services that are on, and what goes with them. Without anything of it nobody reads
+    what he asks for."""
+
+    services: int = 0
+    switches: int = 0
+    """policy.switches."""
+    fails_closed: bool = False
+    packets_per_s: int | None = None
+    is_paused: bool = False
+    has_names: bool = False
+    """Has he a list of his own (`line.own_names`)?"""
+    is_read: bool = False
+    """Is what he asks for read whatever he chose: for what holds for everybody, or to be told?"""
+
+
+def pack_line(number: int, profile: str | None, held: Held) -> tuple[int, int, int, int, int, int]:
+    """What holds for a subscriber, as a row of LINE_DTYPE. `profile`: by whose name others know his choices."""
+    is_protected = held.services | held.switches or held.is_paused or held.has_names or held.is_read
+    flags = t.SUBSCRIBER_PROTECTED if is_protected else 0
+    flags |= t.SUBSCRIBER_CLOSED if held.fails_closed else 0
+    flags |= t.SUBSCRIBER_PAUSED if held.is_paused else 0
+    flags |= t.SUBSCRIBER_NAMES if held.has_names else 0
+    interval_ns = max(SECOND_NS // held.packets_per_s, 1) if held.packets_per_s else 0
+    tag = profile_tag(profile) if profile is not None else 0
+    return number, tag, held.services, held.switches, interval_ns, flags
 
 
 def pack_place(scope: int, address: bytes, bits: int, port: int = 0, port_bits: int = 0) -> tuple[Any, ...]:
@@ -244,12 +268,12 @@ class Directory:
     def set_lines(self, lines: NDArray[Any]) -> None:
         """Say what holds for these numbers (LINE_DTYPE)."""
         numbers = lines["number"]
-        for name in ("profile", "interval_ns", "flags"):  # the flags last: by them a packet goes up
+        for name in ("profile", "services", "switches", "interval_ns", "flags"):  # by the last a packet goes up
             self.lines[name][numbers] = lines[name]
 
-    def set_line(self, number: int, profile: str | None, protects: bool, **more: Any) -> None:
+    def set_line(self, number: int, profile: str | None, held: Held) -> None:
         """Say what holds for one number: `pack_line`."""
-        self.set_lines(np.array([pack_line(number, profile, protects, **more)], LINE_DTYPE))
+        self.set_lines(np.array([pack_line(number, profile, held)], LINE_DTYPE))
 
 
 def read_lines(pair: Path) -> NDArray[Any]:

@@ -35,6 +35,7 @@ TABLES = (
     tables.scratch,
     tables.addresses,
     tables.subscribers,
+    tables.own_names,
     tables.handshakes,
     tables.health,
 )

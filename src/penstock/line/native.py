@@ -20,6 +20,7 @@ from penstock.kernel.declared import Constant
 from penstock.kernel.reasons import UP_FIRST
 from penstock.kernel.steer import TCX_DROP, steer
 from penstock.line.directory import Directory
+from penstock.line.own_names import OwnNames
 from penstock.path import layout
 from penstock.path.layout import HELD
 from penstock.path.memory import SharedMemory, WorkerMemory
@@ -71,6 +72,7 @@ class NativePath:
         self.scratch = self._room(128 * t.COUNTER_CPUS)
         self.addresses = self._room(subscribers * t.ADDRESS_BUCKET_BYTES)
         self.subscribers = self._room(subscribers * t.SUBSCRIBER_BYTES)
+        self.own_table = self._room(8 * subscribers)
         self.handshakes = self._room(t.HANDSHAKE_BYTES * t.HANDSHAKE_COUNT)
         self.health = self._room(t.HEALTH_BYTES * 2 * t.COUNTER_CPUS)
         self.ring = self._room(16 + t.UP_HEAD + t.UP_LARGE)
@@ -92,6 +94,7 @@ class NativePath:
         struct.pack_into("<Q", self.control, t.CONTROL_HASH_KEY, HASH_KEY)
         self.control[t.CONTROL_PORTS : t.CONTROL_SCOPES] = 255
         self.directory = Directory(self.control, self.addresses, self.subscribers)
+        self.own_names = OwnNames(self.own_table, HASH_KEY)
         self.set_epoch(1)
         self.shared = SharedMemory(1)
         self.worker = WorkerMemory(
@@ -107,7 +110,7 @@ class NativePath:
         self.worker.set(layout.W_CAPTURE, int(self.capture.ctypes.data))
         self.worker.set(layout.W_OPTIONS, options)
         self.worker.set(layout.W_BUCKET_MASK, buckets - 1)
-        self.worker.set_directory(self.addresses, self.subscribers)
+        self.worker.set_directory(self.addresses, self.subscribers, self.own_table)
         self.worker.set(layout.W_EPOCH, 1)  # it has read for long
         self.worker.set(layout.W_EPOCH_MS, -RETAIN_MS)
 

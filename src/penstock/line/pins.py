@@ -1,7 +1,8 @@
 """Where an installation keeps its tables, programs and links: a directory on bpffs.
 
     /sys/fs/bpf/penstock-<network namespace>-<ingress>-<egress>/
-        layout-4-65536-1-65536-262144/      tables: layout version, flows, workers, subscribers, addresses; and the program
+        layout-5-65536-1-65536-262144-65536/      tables: layout version, flows, workers, subscribers, addresses, their own
+                                                  names; and the program
         cable_ingress, cable_egress, steer_ingress, steer_egress        links
 
 Tables of another version or size lie beside and are never opened, but for the switch. Which ones are in use the number of
@@ -113,15 +114,17 @@ class Size:
     workers: int
     subscribers: int = 1 << 16
     addresses: int = 1 << 18
+    own_names: int = 1 << 16
 
     def declare(self) -> None:
         """Have tables that are made or mapped from now on be so large."""
         tables.flows.entries = self.flows // tables.WAYS
         tables.subscribers.entries = self.subscribers
         tables.addresses.entries = max(2 * self.addresses // tables.ADDRESS_SLOTS, 2)
+        tables.own_names.entries = 2 * self.own_names  # at most half full
 
     def __str__(self) -> str:
-        return f"{self.flows}-{self.workers}-{self.subscribers}-{self.addresses}"
+        return f"{self.flows}-{self.workers}-{self.subscribers}-{self.addresses}-{self.own_names}"
 
 
 class Pins:

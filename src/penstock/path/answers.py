@@ -1,14 +1,14 @@
 """DNS answers to a protected subscriber: what they say is remembered, and the keys of ECH are taken out if he wants.
 
     message ─► question ─► A, AAAA: this client knows this address by this name; HTTPS, SVCB: did it offer ECH?
-                        └► the profile says remove or refuse ─► the message without `ech` (RFC 9848) goes on in its place
+                        └► he chose remove or refuse ─► the message without `ech` (RFC 9848) goes on in its place
 
 An answer that cannot be read passes as it came: it is the server's word to the client, and asks nobody for anything.
 RFC 1035 4.1.3, RFC 9460, RFC 4035 3.2.1 (who asked with DO would find a changed answer to be bogus, so it stays).
 """
 
 from penstock.answer.udp import write_datagram
-from penstock.compile.memory import move, put32, put64, shared, u8, u32, u64
+from penstock.compile.memory import move, put32, put64, shared, u32, u64
 from penstock.flow.bindings import OFFERED_ECH, hash_address, hash_name, put_binding
 from penstock.flow.stream import POOL_NOW_MS
 from penstock.kernel import reasons as r
@@ -23,7 +23,7 @@ from penstock.kernel.tables import (
     UP_PAYLOAD,
     UP_PAYLOAD_BYTES,
 )
-from penstock.path.hosts import note_resolved, profile_of, secret_of
+from penstock.path.hosts import note_resolved, secret_of, switches_of, wants_ech
 from penstock.path.layout import (
     D_CUTS,
     D_MAPPED,
@@ -35,7 +35,6 @@ from penstock.path.layout import (
     W_POOL,
 )
 from penstock.path.send import send_frame, send_packet, vlan_tag_of
-from penstock.policy.judge import ECH_KEEP, PROFILE_ECH
 from penstock.request import dns, dns_answer
 from penstock.request.status import COMPLETE
 from penstock.wire.checksum import WRONG
@@ -93,13 +92,10 @@ def _bind_message(w, u, p, end):  # type: ignore[no-untyped-def]
 
 @shared
 def _wants_ech_removed(w, u, p, end):  # type: ignore[no-untyped-def]
-    """Does the client's profile want no ECH, and does the client check no signatures?"""
+    """Does the client want no ECH, and check no signatures?"""
     state = u64(w + W_DNS)
     dns.read_edns(p, end, state)
-    if u64(state + dns.DNSSEC_OK):
-        return False
-    profile = profile_of(w, u)
-    return profile != 0 and u8(profile + PROFILE_ECH) != ECH_KEEP
+    return u64(state + dns.DNSSEC_OK) == 0 and not wants_ech(switches_of(w, u))
 
 
 @shared

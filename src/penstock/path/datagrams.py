@@ -33,7 +33,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.tables import FLOW_PORTS, UP_GSO_SIZE, UP_HEAD, UP_KEY, UP_PAYLOAD, UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_IS_REQUEST, write_event
-from penstock.path.hosts import identify, is_paused, judge_hello, subscriber_of
+from penstock.path.hosts import blame_nobody, identify, is_paused, judge_hello, subscriber_of
 from penstock.path.initials import (
     TIMES_LIMIT,
     derive_own,
@@ -65,7 +65,7 @@ from penstock.path.layout import (
 )
 from penstock.path.queries import is_dns, take_query
 from penstock.policy.actions import BLOCK
-from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
+from penstock.policy.judge import OUT_WOULD
 from penstock.policy.layout import QUIC_VERSIONS_PASS, REPORT_ONLY
 from penstock.request import quic
 from penstock.request.status import COMPLETE, NOT_MINE
@@ -90,8 +90,7 @@ def _graver(a, b):  # type: ignore[no-untyped-def]
 @shared
 def _tell_version(w, u, version):  # type: ignore[no-untyped-def]
     """Report a connection in a version that is not read."""
-    put64(w + W_JUDGED + OUT_CATEGORY, -1)
-    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    blame_nobody(w, BLOCK)
     write_event(
         w, u, identify(w, u, version), PROTO_QUIC, BLOCK, r.UNREAD_VERSION, subscriber_of(w, u), version,
         EVENT_IS_REQUEST, u, 0,

@@ -3,11 +3,21 @@
 A request may name several hosts (target and Host fields); it is allowed only when each of them is.
 """
 
-from penstock.compile.memory import put64, shared, u8, u32, u64
+from penstock.compile.memory import put64, shared, u32, u64
 from penstock.flow.bindings import OFFERED_ECH, RESOLVED, hash_address, hash_name, put_binding, read_binding
 from penstock.flow.stream import POOL_NOW_MS
-from penstock.kernel.reasons import ALLOWED, BLOCKED, ENCRYPTED_DNS, ENCRYPTED_HELLO, REPORTED, UNRESOLVED
+from penstock.kernel.reasons import (
+    ALLOWED,
+    BLOCKED,
+    COURT_ORDER,
+    ENCRYPTED_DNS,
+    ENCRYPTED_HELLO,
+    OWN_LIST,
+    REPORTED,
+    UNRESOLVED,
+)
 from penstock.kernel.tables import (
+    CONTROL_HASH_KEY,
     FLOW_CLIENT,
     FLOW_PORTS,
     FLOW_SCOPE,
@@ -15,14 +25,16 @@ from penstock.kernel.tables import (
     SCOPE_MASK,
     SUBSCRIBER_BYTES,
     SUBSCRIBER_FLAGS,
+    SUBSCRIBER_NAMES,
     SUBSCRIBER_PAUSED,
-    SUBSCRIBER_PROFILE,
+    SUBSCRIBER_SERVICES,
+    SUBSCRIBER_SWITCHES,
     UP_ACK,
     UP_KEY,
     UP_OWNER,
     UP_SEQ,
 )
-from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_UNRESOLVED, write_event
+from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, EVENT_OVERRIDDEN, EVENT_UNRESOLVED, write_event
 from penstock.path.layout import (
     ALL_REQUESTS,
     D_HOST,
@@ -30,10 +42,13 @@ from penstock.path.layout import (
     UNIT_HOST,
     UNIT_HOST_BYTES,
     W_BINDINGS,
+    W_CONTROL,
     W_DNS,
     W_JUDGED,
     W_NAMES,
     W_OPTIONS,
+    W_OWN_NAMES,
+    W_OWN_NAMES_MASK,
     W_POOL,
     W_SECRET,
     W_SNAPSHOT,
@@ -43,24 +58,35 @@ from penstock.path.layout import (
     W_TARGET_BYTES,
     W_URLS,
 )
+from penstock.path.overrides import is_overridden
 from penstock.path.sample import sample_request
-from penstock.policy.actions import BLOCK, FORWARD, REPORT
+from penstock.policy.actions import BLOCK, FORWARD, REPORT, WARN
 from penstock.policy.addresses import write_address
 from penstock.policy.judge import (
-    ECH_REFUSE,
+    BY_COURT,
+    BY_NOBODY,
+    BY_OVERRIDE,
+    BY_OWN_LIST,
     OUT_CATEGORY,
     OUT_SERVICE,
+    OUT_WHY,
     OUT_WOULD,
-    PROFILE_ECH,
-    PROFILE_UNRESOLVED,
-    UNRESOLVED_BLOCKED,
-    UNRESOLVED_IGNORED,
-    find_profile,
+    OWN_NOTHING,
     judge,
     judge_url,
 )
-from penstock.policy.layout import DOT_REFUSED, REPORT_ONLY
+from penstock.policy.layout import DOT_REFUSED, PAGE_ADDRESS_4, PAGE_ADDRESS_6, REPORT_ONLY
 from penstock.policy.names import URL_COUNT
+from penstock.policy.own_names import find_own
+from penstock.policy.switches import (
+    ECH_KEEP,
+    ECH_REFUSE,
+    ECH_SHIFT,
+    SWITCH_MASK,
+    UNRESOLVED_BLOCKED,
+    UNRESOLVED_IGNORED,
+    UNRESOLVED_SHIFT,
+)
 from penstock.request.http_state import HOST_COUNT, HOST_LIMIT, HOST_SPANS, SPAN_BYTES, SPAN_OFF, SPAN_STRIDE
 from penstock.wire.headers import mix
 
@@ -93,17 +119,28 @@ def subscriber_of(w, u):  # type: ignore[no-untyped-def]
 
 
 @shared
-def profile_of(w, u):  # type: ignore[no-untyped-def]
-    """The profile that holds for the packet's client now, or 0."""
-    line = u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
-    return find_profile(u64(w + W_SNAPSHOT), u32(line + SUBSCRIBER_PROFILE))
+def line_of(w, u):  # type: ignore[no-untyped-def]
+    """What holds for the packet's client now: his line."""
+    return u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
+
+
+@shared
+def switches_of(w, u):  # type: ignore[no-untyped-def]
+    """What holds for the packet's client beside his services (policy.switches); 0: nothing does."""
+    return u32(line_of(w, u) + SUBSCRIBER_SWITCHES)
+
+
+@shared
+def wants_ech(switches):  # type: ignore[no-untyped-def]
+    """Is ECH left alone for him?"""
+    return switches >> ECH_SHIFT & SWITCH_MASK == ECH_KEEP
 
 
 @shared
 def is_paused(w, u):  # type: ignore[no-untyped-def]
     """Is the packet's subscriber to reach nothing? (DNS goes on: a name that was absent would stay so for a while.)"""
-    line = u64(w + W_SUBSCRIBERS) + (u64(u + UP_OWNER) & u64(w + W_SUBSCRIBER_MASK)) * SUBSCRIBER_BYTES
-    return u32(line + SUBSCRIBER_FLAGS) & SUBSCRIBER_PAUSED and u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF != DNS_PORT
+    is_dns = u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF == DNS_PORT
+    return u32(line_of(w, u) + SUBSCRIBER_FLAGS) & SUBSCRIBER_PAUSED and not is_dns
 
 
 @shared
@@ -116,11 +153,46 @@ def secret_of(w, u):  # type: ignore[no-untyped-def]
 def judge_host(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
     """The action for one host (0 bytes: a request without a name), with the path that W_TARGET shows of it; W_JUDGED says
     which category and service."""
-    snapshot, names, profile, out = u64(w + W_SNAPSHOT), u64(w + W_NAMES), profile_of(w, u), w + W_JUDGED
+    snapshot, names, out, line = u64(w + W_SNAPSHOT), u64(w + W_NAMES), w + W_JUDGED, line_of(w, u)
+    services, own = u64(line + SUBSCRIBER_SERVICES), OWN_NOTHING
+    if u32(line + SUBSCRIBER_FLAGS) & SUBSCRIBER_NAMES:
+        own = find_own_of(w, u, host, host_bytes)
     size = u64(w + W_TARGET_BYTES)
     if size and u64(names + URL_COUNT):
-        return judge_url(snapshot, names, profile, host, host_bytes, u64(w + W_TARGET), size, u64(w + W_URLS), out)
-    return judge(snapshot, names, profile, host, host_bytes, out)
+        target, scratch = u64(w + W_TARGET), u64(w + W_URLS)
+        action = judge_url(snapshot, names, services, own, host, host_bytes, target, size, scratch, out)
+    else:
+        action = judge(snapshot, names, services, own, host, host_bytes, out)
+    if action == WARN and is_overridden(w, u, host, host_bytes):
+        put64(out + OUT_WHY, BY_OVERRIDE)
+        return REPORT
+    return action
+
+
+@shared
+def find_own_of(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """What the own list of the packet's client says of a host."""
+    secret = u64(u64(w + W_CONTROL) + CONTROL_HASH_KEY)
+    return find_own(u64(w + W_OWN_NAMES), u64(w + W_OWN_NAMES_MASK), secret, u64(u + UP_OWNER), host, host_bytes)
+
+
+@shared
+def reason_of_refusal(w):  # type: ignore[no-untyped-def]
+    """The path reason of what was judged last, where that is refused."""
+    why = u64(w + W_JUDGED + OUT_WHY)
+    if why == BY_COURT:
+        return COURT_ORDER
+    return OWN_LIST if why == BY_OWN_LIST else BLOCKED
+
+
+@shared
+def blame_nobody(w, would):  # type: ignore[no-untyped-def]
+    """No category, service or list is the cause of what comes now: the action `would`."""
+    put64(w + W_JUDGED + OUT_CATEGORY, -1)
+    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    put64(w + W_JUDGED + OUT_WHY, BY_NOBODY)
+    put64(w + W_JUDGED + OUT_WOULD, would)
+    return 0
 
 
 @shared
@@ -146,6 +218,10 @@ def tell_allowed(w, u, marker, proto, detail, flags, host, host_bytes):  # type:
     """
     sample_request(w, u, host, host_bytes)
     action = judge_host(w, u, host, host_bytes)
+    if action > REPORT:
+        action = FORWARD  # he is warned where he comes, not here
+    if u64(w + W_JUDGED + OUT_WHY) == BY_OVERRIDE:
+        flags |= EVENT_OVERRIDDEN
     if action == FORWARD and flags & EVENT_UNRESOLVED:
         action = REPORT
     if action == FORWARD and u64(w + W_OPTIONS) & ALL_REQUESTS == 0:
@@ -204,8 +280,8 @@ def is_unresolved(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
 @shared
 def hello_flags(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def]
     """The flags of the event of a hello that is allowed."""
-    flags, profile = EVENT_HAS_ECH if has_ech else 0, profile_of(w, u)
-    if profile and u8(profile + PROFILE_UNRESOLVED) != UNRESOLVED_IGNORED and is_unresolved(w, u, host, host_bytes):
+    flags, unresolved = EVENT_HAS_ECH if has_ech else 0, switches_of(w, u) >> UNRESOLVED_SHIFT & SWITCH_MASK
+    if unresolved != UNRESOLVED_IGNORED and is_unresolved(w, u, host, host_bytes):
         flags |= EVENT_UNRESOLVED
     return flags
 
@@ -220,15 +296,15 @@ def show_host(w, host, host_bytes):  # type: ignore[no-untyped-def]
 
 @shared
 def _judge_server(w, u):  # type: ignore[no-untyped-def]
-    """Judge a flow that says no name by the name that led to its server, and by its address. Returns: BLOCKED or 0."""
+    """Judge a flow that says no name by the name that led to its server, and by its address. Returns: a reason, or 0."""
     host = u64(w + W_DNS) + D_HOST
     size = find_bound(w, u)
     show_host(w, host, size)
     if size and judge_host(w, u, host, size) > REPORT:
-        return BLOCKED
+        return reason_of_refusal(w)
     size = write_address(host, u + UP_KEY + FLOW_SERVER)
     show_host(w, host, size)
-    return BLOCKED if judge_host(w, u, host, size) > REPORT else 0
+    return reason_of_refusal(w) if judge_host(w, u, host, size) > REPORT else 0
 
 
 @shared
@@ -236,16 +312,29 @@ def _judge_hidden(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-d
     """Refuse what the policy cannot judge: DNS over TLS or QUIC, a hidden name, a name that was never resolved.
 
     Returns: a reason, or 0."""
-    snapshot, profile = u64(w + W_SNAPSHOT), profile_of(w, u)
-    if profile == 0 or u64(snapshot + REPORT_ONLY):
+    snapshot, switches = u64(w + W_SNAPSHOT), switches_of(w, u)
+    if switches == 0 or u64(snapshot + REPORT_ONLY):
         return 0
     if u32(u + UP_KEY + FLOW_PORTS) & 0xFFFF == DOT_PORT and u64(snapshot + DOT_REFUSED):
         return ENCRYPTED_DNS
-    if has_ech and u8(profile + PROFILE_ECH) == ECH_REFUSE and hides_its_name(w, u, host, host_bytes):
+    refuses_ech = switches >> ECH_SHIFT & SWITCH_MASK == ECH_REFUSE
+    if has_ech and refuses_ech and hides_its_name(w, u, host, host_bytes):
         return ENCRYPTED_HELLO
-    if u8(profile + PROFILE_UNRESOLVED) == UNRESOLVED_BLOCKED and is_unresolved(w, u, host, host_bytes):
+    unresolved = switches >> UNRESOLVED_SHIFT & SWITCH_MASK
+    if unresolved == UNRESOLVED_BLOCKED and is_unresolved(w, u, host, host_bytes):
         return UNRESOLVED
     return 0
+
+
+@shared
+def _leads_to_page(w, u):  # type: ignore[no-untyped-def]
+    """Does the flow lead to the operator's own page, to which DNS sent the client?"""
+    snapshot, server = u64(w + W_SNAPSHOT), u + UP_KEY + FLOW_SERVER
+    for page in (PAGE_ADDRESS_4, PAGE_ADDRESS_6):
+        high, low = u64(snapshot + page), u64(snapshot + page + 8)
+        if low and high == u64(server) and low == u64(server + 8):
+            return True
+    return False
 
 
 @shared
@@ -256,14 +345,15 @@ def judge_hello(w, u, host, host_bytes, has_ech):  # type: ignore[no-untyped-def
     """
     show_host(w, host, host_bytes)
     if host_bytes == 0:
-        if _judge_server(w, u):
-            return BLOCKED
+        reason = _judge_server(w, u)
+        if reason:
+            return reason
         show_host(w, host, 0)
-    elif judge_host(w, u, host, host_bytes) > REPORT:
-        return BLOCKED
+    else:
+        action = judge_host(w, u, host, host_bytes)
+        if action > REPORT and not (action == WARN and _leads_to_page(w, u)):
+            return reason_of_refusal(w)
     reason = _judge_hidden(w, u, host, host_bytes, has_ech)
     if reason:
-        put64(w + W_JUDGED + OUT_CATEGORY, -1)
-        put64(w + W_JUDGED + OUT_SERVICE, -1)
-        put64(w + W_JUDGED + OUT_WOULD, BLOCK)
+        blame_nobody(w, BLOCK)
     return reason

@@ -46,7 +46,7 @@ from penstock.kernel import reasons as r
 from penstock.kernel.tables import UP_PAYLOAD_BYTES
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.holds import end_hold
-from penstock.path.hosts import hello_flags, identify, judge_hello, subscriber_of, tell_allowed
+from penstock.path.hosts import blame_nobody, hello_flags, identify, judge_hello, subscriber_of, tell_allowed
 from penstock.path.layout import (
     HELD,
     PLAIN_BYTES,
@@ -68,7 +68,7 @@ from penstock.path.layout import (
 )
 from penstock.path.send import send_payload
 from penstock.policy.actions import BLOCK, REPORT
-from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
+from penstock.policy.judge import OUT_WOULD
 from penstock.policy.layout import REPORT_ONLY
 from penstock.request import hello, quic
 from penstock.request.initial import KEYS_BYTES, LAST_NUMBER, derive_keys, open_initial
@@ -238,10 +238,9 @@ def _marker(entry):  # type: ignore[no-untyped-def]
 def refuse_connection(w, u, entry, reason, detail, host, host_bytes):  # type: ignore[no-untyped-def]
     """Refuse the connection for good: what is held is dropped, the client is told. Returns: `reason`."""
     action = u64(w + W_JUDGED + OUT_WOULD)
-    if reason != r.BLOCKED:
+    if reason != r.BLOCKED and reason != r.COURT_ORDER and reason != r.OWN_LIST:
         action = BLOCK
-        put64(w + W_JUDGED + OUT_CATEGORY, -1)
-        put64(w + W_JUDGED + OUT_SERVICE, -1)
+        blame_nobody(w, BLOCK)
     put64(entry + E_STATE, REFUSED)
     flags = EVENT_IS_REQUEST | (EVENT_HAS_ECH if reason == r.ENCRYPTED_HELLO else 0)
     write_event(
@@ -258,8 +257,7 @@ def _refuse_unless_reporting(w, u, entry, reason, detail):  # type: ignore[no-un
     """Refuse a hello with two readings; where the box only reports, tell and let it go."""
     if u64(u64(w + W_SNAPSHOT) + REPORT_ONLY) == 0:
         return refuse_connection(w, u, entry, reason, detail, u, 0)
-    put64(w + W_JUDGED + OUT_CATEGORY, -1)
-    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    blame_nobody(w, REPORT)
     write_event(
         w, u, identify(w, u, _marker(entry)), PROTO_QUIC, REPORT, reason, subscriber_of(w, u), detail,
         EVENT_IS_REQUEST, u, 0,

@@ -37,7 +37,9 @@ W_TARGET, W_TARGET_BYTES, W_URLS = 568, 576, 584  # of the request that is judge
 W_ADDRESSES, W_ADDRESS_MASK, W_SUBSCRIBERS, W_SUBSCRIBER_MASK = 536, 544, 552, 560  # kernel.owners
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
-W_JUDGED = 256  # what `judge` said last: OUT_BYTES
+W_OWN_NAMES, W_OWN_NAMES_MASK = 256, 264  # policy.own_names
+W_OVERRIDES, W_FILLS = 272, 280  # path.overrides; what goes into the places of a page
+W_JUDGED = 704  # what `judge` said last: OUT_BYTES
 W_UNIT = W_JUDGED + OUT_BYTES  # what `read_unit` found, see below
 WORKER_BYTES = 1024
 

@@ -18,7 +18,10 @@ from penstock.path import layout
 from penstock.path.events import EVENTS_BYTES
 from penstock.path.fragments import FRAGMENTS_BYTES
 from penstock.path.holds import HOLDS_BYTES
+from penstock.path.overrides import OVERRIDES_BYTES, prepare_overrides
+from penstock.path.refusal import FILLS_BYTES
 from penstock.path.sample import SAMPLES_BYTES
+from penstock.policy.own_names import WORD_BYTES
 from penstock.policy.urls import SCRATCH_BYTES
 from penstock.request.initial import CIPHER_BYTES, prepare_cipher
 from penstock.wire.headers import VIEW_BYTES
@@ -67,6 +70,7 @@ class WorkerMemory:
         times_address: int,
         block: int,
         bindings: Any = None,
+        token_key: bytes | None = None,
         *,
         stream_count: int = stream.STREAM_COUNT,
         large_count: int = stream.LARGE_COUNT,
@@ -95,6 +99,9 @@ class WorkerMemory:
         self.set(layout.W_HOLDS, self._place(HOLDS_BYTES))
         self.set(layout.W_DNS, self._place(layout.D_BYTES))
         self.set(layout.W_URLS, self._place(SCRATCH_BYTES))
+        self.set(layout.W_OVERRIDES, self._place(OVERRIDES_BYTES))
+        prepare_overrides(self.word(layout.W_OVERRIDES), token_key or secrets.token_bytes(32))
+        self.set(layout.W_FILLS, self._place(FILLS_BYTES))
         self.set(layout.W_INBOUND, self._place(16 * layout.INBOUND_COUNT))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))
@@ -144,12 +151,14 @@ class WorkerMemory:
             connections[where // 8] = self._place(size)
         connections[connection.SECRET // 8] = secrets.randbits(62)
 
-    def set_directory(self, addresses: Any, subscribers: Any) -> None:
-        """Both tables that say who is where (kernel.owners), as arrays of bytes."""
+    def set_directory(self, addresses: Any, subscribers: Any, own_names: Any) -> None:
+        """The tables that say who is where and what holds for him (kernel.owners, policy.own_names), as arrays of bytes."""
         self.set(layout.W_ADDRESSES, int(addresses.ctypes.data))
         self.set(layout.W_ADDRESS_MASK, len(addresses) // ADDRESS_BUCKET_BYTES - 1)
         self.set(layout.W_SUBSCRIBERS, int(subscribers.ctypes.data))
         self.set(layout.W_SUBSCRIBER_MASK, len(subscribers) // SUBSCRIBER_BYTES - 1)
+        self.set(layout.W_OWN_NAMES, int(own_names.ctypes.data))
+        self.set(layout.W_OWN_NAMES_MASK, len(own_names) // WORD_BYTES - 1)
 
     def set(self, offset: int, value: int) -> None:
         """Store a word of the block."""

@@ -22,7 +22,7 @@ from penstock.answer.dns import (
     write_answer,
 )
 from penstock.answer.dns import REFUSED as REFUSED_CODE
-from penstock.compile.memory import be16, move, put64, putbe16, shared, u8, u32, u64
+from penstock.compile.memory import be16, move, put64, putbe16, shared, u32, u64
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import (
     FLOW_PORTS,
@@ -31,7 +31,17 @@ from penstock.kernel.tables import (
     UP_KEY,
 )
 from penstock.path.events import EVENT_IS_REQUEST, EVENT_RESET, write_event
-from penstock.path.hosts import identify, judge_host, note_resolved, profile_of, subscriber_of, tell_allowed
+from penstock.path.hosts import (
+    blame_nobody,
+    identify,
+    judge_host,
+    note_resolved,
+    reason_of_refusal,
+    subscriber_of,
+    switches_of,
+    tell_allowed,
+    wants_ech,
+)
 from penstock.path.layout import (
     ANSWER_BYTES,
     D_PLAN,
@@ -50,16 +60,19 @@ from penstock.path.layout import (
     W_SNAPSHOT,
 )
 from penstock.path.send import send_payload
-from penstock.policy.actions import BLOCK, REPORT, REWRITE
+from penstock.policy.actions import BLOCK, REPORT, REWRITE, WARN
 from penstock.policy.judge import (
-    ECH_KEEP,
-    OUT_CATEGORY,
-    OUT_SERVICE,
     OUT_WOULD,
-    PROFILE_ECH,
-    PROFILE_LEVELS,
 )
-from penstock.policy.layout import DNS_JUDGED, DNS_NODATA_OFF, DNS_PLAN_OFF, DNS_TEXT_BYTES, DNS_TEXT_OFF, REPORT_ONLY
+from penstock.policy.layout import (
+    DNS_JUDGED,
+    DNS_NODATA_OFF,
+    DNS_PLAN_OFF,
+    DNS_TEXT_BYTES,
+    DNS_TEXT_OFF,
+    PAGE_ADDRESSES,
+    REPORT_ONLY,
+)
 from penstock.policy.rewrites import find_rewrite
 from penstock.request import dns
 from penstock.request.status import BAD, COMPLETE
@@ -136,7 +149,8 @@ def _note_refusal(w, state, reason, number):  # type: ignore[no-untyped-def]
 
 @shared
 def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
-    """Judge every name. Returns: the number of the first question that is refused, or NO_QUESTION.
+    """Judge every name. Returns: the number of the first question that is refused, or NO_QUESTION. A name of which the
+    client is to be warned leads to its server, which is where he is, unless the operator has a page of his own.
 
     Bounds: QUESTIONS_LIMIT."""
     text = u64(w + W_DNS) + D_TEXT
@@ -144,7 +158,8 @@ def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
         if number >= u64(state + dns.QUESTION_COUNT):
             break
         question = _question_at(state, number)
-        if judge_host(w, u, text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES)) > REPORT:
+        action = judge_host(w, u, text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES))
+        if action > REPORT and (action != WARN or u64(u64(w + W_SNAPSHOT) + PAGE_ADDRESSES)):
             return number
     return NO_QUESTION
 
@@ -152,8 +167,8 @@ def _judge_questions(w, u, state):  # type: ignore[no-untyped-def]
 @shared
 def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
     """The plan by which this subscriber wants the query answered, or 0. Bounds: QUESTIONS_LIMIT."""
-    snapshot, profile = u64(w + W_SNAPSHOT), profile_of(w, u)
-    if profile == 0:
+    snapshot, switches = u64(w + W_SNAPSHOT), switches_of(w, u)
+    if switches == 0:
         return 0
     text, names, plan = u64(w + W_DNS) + D_TEXT, u64(w + W_NAMES), 0
     for number in range(dns.QUESTIONS_LIMIT):
@@ -161,7 +176,7 @@ def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
             break
         question = _question_at(state, number)
         host, size = text + u64(question + dns.HOST_OFF), u64(question + dns.HOST_BYTES)
-        found = find_rewrite(snapshot, names, profile + PROFILE_LEVELS, host, size)
+        found = find_rewrite(snapshot, names, switches, host, size)
         plan = found if found else plan
     if plan and u64(state + dns.QUESTION_COUNT) != 1:
         return u64(snapshot + DNS_NODATA_OFF)  # no resolver need answer several questions (RFC 9619)
@@ -170,12 +185,12 @@ def _find_rewrite(w, u, state):  # type: ignore[no-untyped-def]
 
 @shared
 def _may_offer_ech(w, u, state):  # type: ignore[no-untyped-def]
-    """Would the answer bring keys of ECH that this subscriber's profile does not want, to a client that checks no
+    """Would the answer bring keys of ECH that this subscriber does not want, to a client that checks no
     signatures? In a stream nobody takes them out of the answer, so that there is none."""
-    profile, kind = profile_of(w, u), u64(_question_at(state, 0) + dns.QTYPE)
-    if profile == 0 or u64(state + dns.QUESTION_COUNT) != 1 or u64(state + dns.DNSSEC_OK):
+    kind = u64(_question_at(state, 0) + dns.QTYPE)
+    if u64(state + dns.QUESTION_COUNT) != 1 or u64(state + dns.DNSSEC_OK):
         return False
-    return (kind == dns.HTTPS or kind == dns.SVCB) and u8(profile + PROFILE_ECH) != ECH_KEEP
+    return (kind == dns.HTTPS or kind == dns.SVCB) and not wants_ech(switches_of(w, u))
 
 
 @shared
@@ -207,9 +222,9 @@ def read_message(w, u, p, end, out, room, over_tcp):  # type: ignore[no-untyped-
         return r.NOT_A_REQUEST << 32
     if u64(snapshot + DNS_JUDGED) == 0:
         return r.ALLOWED << 32
-    refused, plan, reason = _judge_questions(w, u, state), 0, r.BLOCKED
+    refused, plan, reason = _judge_questions(w, u, state), 0, 0
     if refused >= 0:
-        _note_refusal(w, state, r.BLOCKED, refused)
+        reason = _note_refusal(w, state, reason_of_refusal(w), refused)
         plan = _load_plan(w, u64(snapshot + DNS_PLAN_OFF), state, over_tcp)
         if u64(state + dns.DNSSEC_OK):
             _refuse_honestly(plan)
@@ -219,9 +234,7 @@ def read_message(w, u, p, end, out, room, over_tcp):  # type: ignore[no-untyped-
             offset = u64(snapshot + DNS_NODATA_OFF)
         if offset == 0 or u64(snapshot + REPORT_ONLY):
             return _tell_allowed(w, u, state) << 32
-        put64(w + W_JUDGED + OUT_CATEGORY, -1)
-        put64(w + W_JUDGED + OUT_SERVICE, -1)
-        put64(w + W_JUDGED + OUT_WOULD, REWRITE)
+        blame_nobody(w, REWRITE)
         reason = _note_refusal(w, state, r.REWRITTEN, 0)
         note_resolved(w, u, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
         plan = _load_plan(w, offset, state, over_tcp)

@@ -8,7 +8,14 @@ acknowledged and thrown away, its request repeated is answered again, and each p
 with exactly the number that it waits for (RFC 5961 3.2).
 """
 
-from penstock.answer.http import find_room_bytes, write_answer_segment, write_response
+from penstock.answer.http import (
+    FILL_BYTES,
+    REFERENCE_BYTES,
+    find_room_bytes,
+    write_answer_segment,
+    write_hex,
+    write_response,
+)
 from penstock.answer.tcp import write_reset, write_segment
 from penstock.answer.tls import UNRECOGNIZED_NAME, write_alert
 from penstock.compile.memory import be32, put32, put64, shared, u8, u32, u64
@@ -42,26 +49,36 @@ from penstock.path.layout import (
     UNIT_VERSION,
     W_ANSWER,
     W_DNS,
+    W_FILLS,
     W_FRAME,
     W_JUDGED,
     W_SNAPSHOT,
 )
+from penstock.path.overrides import TOKEN_BYTES, note_warning, write_token
 from penstock.path.queries import is_silent
 from penstock.path.send import answer_frame, vlan_tag_of
 from penstock.path.units import TOLD
-from penstock.policy.actions import BLOCK
+from penstock.policy.actions import BLOCK, WARN
 from penstock.policy.judge import OUT_CATEGORY, OUT_WOULD
 from penstock.policy.snapshot import (
-    REFERENCE_OFFS,
+    COLUMN_CONTINUED,
+    COLUMN_COURT,
+    COLUMN_OWN_LIST,
+    PLACE_REFERENCE,
+    PLACE_TEXTS,
+    PLACE_TOKEN,
+    PLACES,
     TEMPLATE_BYTES,
     TEMPLATE_START,
     find_template,
 )
 from penstock.wire.headers import ACK, FIN, RST
 
-# FLOW_ANSWER: kind | action << 4 | (category & 0xFF) << 8 | times << 16 | record version's minor << 24
+# FLOW_ANSWER: kind | column << 4 | (category & 0xFF) << 8 | times << 16 | record version's minor << 24
 ANSWER_PAGE, ANSWER_ALERT, ANSWER_DNS = 1, 2, 4  # ANSWER_RESET: flow.stream
 NO_CATEGORY = 0xFF
+F_REFERENCE = len(PLACE_TEXTS) * FILL_BYTES  # behind what `write_response` reads: a reference's text
+FILLS_BYTES = F_REFERENCE + REFERENCE_BYTES
 TIMES_LIMIT = 32  # repetitions of an answer; a client that takes none of them is reset
 SEGMENT_LIMIT = 8  # of an answer
 MSS_BYTES = 1220
@@ -115,10 +132,30 @@ def _build_answer(w, u, record):  # type: ignore[no-untyped-def]
     if offset == 0:
         return 0
     template = snapshot + offset
-    reference = identify(w, u, _marker(record))
-    return write_response(
-        out, template + TEMPLATE_START, u64(template + TEMPLATE_BYTES), template + REFERENCE_OFFS, reference
-    )
+    fills, reference = u64(w + W_FILLS), identify(w, u, _marker(record))
+    write_hex(fills + F_REFERENCE, reference, REFERENCE_BYTES)
+    _set_fill(fills, PLACE_REFERENCE, fills + F_REFERENCE, REFERENCE_BYTES)
+    if answer >> 4 & 15 == WARN:
+        _set_fill(fills, PLACE_TOKEN, write_token(w, u, reference), TOKEN_BYTES)
+    return write_response(out, template + TEMPLATE_START, u64(template + TEMPLATE_BYTES), template + PLACES, fills)
+
+
+@shared
+def _set_fill(fills, kind, at, size):  # type: ignore[no-untyped-def]
+    """What goes into the places of one kind."""
+    put64(fills + kind * FILL_BYTES, at)
+    put64(fills + kind * FILL_BYTES + 8, size)
+    return 0
+
+
+@shared
+def _column_of(reason, action):  # type: ignore[no-untyped-def]
+    """The column of the page for a refusal: policy.snapshot."""
+    if reason == r.COURT_ORDER:
+        return COLUMN_COURT
+    if reason == r.OWN_LIST:
+        return COLUMN_OWN_LIST
+    return COLUMN_CONTINUED if reason == r.CONTINUED else action
 
 
 @shared
@@ -188,6 +225,8 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
     if reason == r.AMBIGUOUS:
         category, action = NO_CATEGORY, BLOCK
         put64(w + W_JUDGED + OUT_CATEGORY, -1)
+    if reason == r.CONTINUED:
+        category = NO_CATEGORY
     kind = ANSWER_RESET
     if is_quiet(u, record):
         if proto == PROTO_HTTP:
@@ -196,12 +235,15 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
             kind = ANSWER_ALERT
     if proto == PROTO_DNS and is_silent(u, record):
         kind = ANSWER_DNS
-    put32(record + t.FLOW_ANSWER, kind | action << 4 | (category & 0xFF) << 8 | (u64(w + UNIT_VERSION) & 0xFF) << 24)
+    column = _column_of(reason, action)
+    put32(record + t.FLOW_ANSWER, kind | column << 4 | (category & 0xFF) << 8 | (u64(w + UNIT_VERSION) & 0xFF) << 24)
     put32(record + t.FLOW_ANSWER_SEQ, u32(u + UP_ACK))
     put32(record + t.FLOW_ANSWER_END, u32(u + UP_ACK))
     put64(record + t.FLOW_WORD, pack_word(REFUSED, end, 0))
     flags = EVENT_IS_REQUEST | (EVENT_RESET if kind == ANSWER_RESET else 0)
     _tell(w, u, _marker(record), proto, action, reason, flags)
+    if column == WARN:
+        note_warning(w, identify(w, u, _marker(record)), u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
     send_reset(w, u, 1, released_end, u32(u + UP_ACK))
     if kind == ANSWER_RESET:
         send_reset(w, u, 0, u32(u + UP_ACK), end)

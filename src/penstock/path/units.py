@@ -23,11 +23,13 @@ from penstock.kernel import reasons as r
 from penstock.kernel.tables import FLOW_LEFT, FLOW_MARK, FLOW_MODE, FLOW_SERVER_NEXT, FLOW_WATCH
 from penstock.path.events import EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import (
+    blame_nobody,
     hello_flags,
     identify,
     judge_hello,
     judge_spans,
     marker_of,
+    reason_of_refusal,
     subscriber_of,
     tell_allowed,
 )
@@ -54,9 +56,10 @@ from penstock.path.layout import (
     W_TARGET,
     W_TARGET_BYTES,
 )
+from penstock.path.overrides import has_token, put_override
 from penstock.path.queries import is_dns, is_query_header, read_stream
-from penstock.policy.actions import REPORT
-from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE
+from penstock.policy.actions import REPORT, WARN
+from penstock.policy.judge import OUT_WOULD
 from penstock.policy.layout import REPORT_ONLY
 from penstock.request import http_state as hs
 from penstock.request import tls
@@ -87,8 +90,7 @@ def refuse_ambiguous(w, u, proto, detail, p):  # type: ignore[no-untyped-def]
     """A unit with two readings: refused; where the box only reports, told and set free (nothing behind it is certain)."""
     if u64(u64(w + W_SNAPSHOT) + REPORT_ONLY) == 0:
         return refuse(w, r.AMBIGUOUS, proto, detail, p, 0)
-    put64(w + W_JUDGED + OUT_CATEGORY, -1)
-    put64(w + W_JUDGED + OUT_SERVICE, -1)
+    blame_nobody(w, REPORT)
     write_event(
         w, u, identify(w, u, marker_of(u)), proto, REPORT, r.AMBIGUOUS, subscriber_of(w, u), detail, EVENT_IS_REQUEST, p, 0
     )  # fmt: skip
@@ -240,6 +242,17 @@ def read_http(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _refuse_host(w, u, host, host_bytes):  # type: ignore[no-untyped-def]
+    """A request for a refused host. That by which a warned subscriber goes on is answered by what sends him on."""
+    reason = reason_of_refusal(w)
+    if u64(w + W_JUDGED + OUT_WOULD) == WARN:
+        if has_token(w, u, host, host_bytes, u64(w + W_TARGET), u64(w + W_TARGET_BYTES)):
+            put_override(w, u, host, host_bytes)
+            reason = r.CONTINUED
+    return refuse(w, reason, PROTO_HTTP, 0, host, host_bytes)
+
+
+@shared
 def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     """It is refused as soon as one blocked host was read, and allowed only when the head is whole."""
     status = read_request(p, end, eof, state)
@@ -250,7 +263,7 @@ def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-
     refused = judge_spans(w, u, p, state)
     if refused >= 0:
         span = state + hs.HOST_SPANS + refused * hs.SPAN_STRIDE
-        return refuse(w, r.BLOCKED, PROTO_HTTP, 0, p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES))
+        return _refuse_host(w, u, p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES))
     if status == BAD:
         return refuse_ambiguous(w, u, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p)
     if status == NEED_MORE:

@@ -9,10 +9,11 @@ BLOCK = 2
 REDIRECT = 3
 EMPTY = 4
 REWRITE = 5
+WARN = 6
 
-ACTION_COUNT = 6
+ACTION_COUNT = 7
 
-ACTION_NAMES = ("forward", "report", "block", "redirect", "empty", "rewrite")
+ACTION_NAMES = ("forward", "report", "block", "redirect", "empty", "rewrite", "warn")
 """By number: the word in configuration, events and metrics."""
 
 ACTION_TEXTS = (
@@ -22,5 +23,6 @@ ACTION_TEXTS = (
     "the client is sent to the operator's page",
     "the client gets an empty answer",
     "the client gets another DNS answer: that of a safer service, or none",
+    "the request is refused with a page by which the subscriber can go on",
 )
 """By number: one sentence for people."""

@@ -1,16 +1,16 @@
 """The head of a snapshot file: one int64 each, all offsets from the start of the file.
 
-    | head | profiles | their table | templates | DNS plans, rewrites | JSON for Python |
+    | head | categories, their rules | templates | DNS plans, rewrites | JSON for Python |
 
-Records are described where they are read: profiles in `judge`, templates in `snapshot`. A snapshot never changes; another
-choice is another file with the next generation. Who has which profile is not in it: the subscribers' lines name profiles
-by their tags, which are the same in every snapshot.
+Templates are described where they are read, in `snapshot`. A snapshot never changes; another policy is another file with
+the next generation. Who switched what on is not in it: the subscribers' lines have a bit for each service, and a service
+has the same bit in every snapshot.
 """
 
 import zlib
 
 MAGIC = 0x01594C4F504E4550  # the bytes "PENPOLY", then 1
-VERSION = 3
+VERSION = 4
 
 SNAPSHOT_MAGIC = 0
 SNAPSHOT_VERSION = 8
@@ -18,7 +18,8 @@ SNAPSHOT_GENERATION = 16
 SNAPSHOT_BYTES = 24  # of the whole file
 NAMES_KEY_COPY = 40  # two words: the key of the names database that this snapshot belongs to
 REPORT_ONLY = 56  # 1: every action but FORWARD is taken as REPORT
-PROFILES_OFF, PROFILES_MASK = 64, 72  # records PROFILE_TAG, PROFILE_OFF at tag & mask, or behind it
+RULES_OFF = 64  # a record for each category, below
+COURT_CATEGORIES = 72  # a bit for each category that is refused for everybody
 TEMPLATES_OFF = 96
 METADATA_OFF = 104
 METADATA_BYTES = 112
@@ -29,13 +30,16 @@ DNS_TEXT_OFF, DNS_TEXT_BYTES = 144, 152  # the error's text for who wants it str
 DOT_REFUSED = 160  # 1: DNS over TLS and QUIC on their own port is refused
 REWRITES_OFF, REWRITES_MASK = 168, 176  # policy.rewrites; the mask is 0 when there are none
 DNS_NODATA_OFF = 184  # the plan of an answer without records and without an error
+PAGE_ADDRESSES = 192  # 1: refused names lead to these two, the operator's page: 16 bytes each, 0 for none
+PAGE_ADDRESS_4, PAGE_ADDRESS_6 = 200, 216
 HEAD_BYTES = 256
 
-# One record of the profiles' table, which is at most half full.
-PROFILE_TAG, PROFILE_OFF, PROFILE_RECORD_BYTES = 0, 8, 16  # tag 0: empty
-PROFILE_PROBES = 64
+# One category: the services that act on it, and where its rules begin, as an offset from the start of the file.
+CATEGORY_SERVICES, CATEGORY_FIRST, CATEGORY_RULES, CATEGORY_RECORD_BYTES = 0, 8, 12, 16
+# One rule: its place in the order of all; who acts, and how, and how he would if he did not only report.
+RULE_RANK, RULE_SERVICE, RULE_ACTION, RULE_WOULD, RULE_BYTES = 0, 2, 3, 4, 8
 
 
 def profile_tag(name: str) -> int:
-    """The 32 bits by which lines, samples and snapshots know a profile; 0 is none."""
+    """The 32 bits by which lines, samples and filters know a profile; 0 is none."""
     return zlib.crc32(name.encode()) or 1

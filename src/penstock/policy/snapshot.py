@@ -3,9 +3,9 @@
 Compiled code gets two addresses, the snapshot's and the names database's; a file holds offsets only. This module maps and
 reads; `control.snapshot` writes. It does not know the configuration from which a snapshot was made.
 
-A template is a whole HTTP response in which some places wait for the request's reference number:
+A template is a whole HTTP response in which some places wait for what only the request can tell:
 
-    | TEMPLATE_BYTES | REFERENCE_COUNT | REFERENCE_OFFS: 4 | the response's bytes at TEMPLATE_START ...
+    | TEMPLATE_BYTES | PLACES: 8 words, kind << 32 | offset; 0: none | the response's bytes at TEMPLATE_START ...
 """
 
 import json
@@ -25,14 +25,21 @@ from penstock.policy.layout import TEMPLATES_OFF
 from penstock.policy.names import CATEGORY_LIMIT
 
 TEMPLATE_BYTES = 0  # size of the response
-REFERENCE_COUNT = 8  # places for the reference number
-REFERENCE_OFFS = 16  # REFERENCE_LIMIT offsets from the response's first byte; -1: unused
-REFERENCE_LIMIT = 4
-TEMPLATE_START = REFERENCE_OFFS + 8 * REFERENCE_LIMIT  # the response itself
+PLACES = 8  # PLACE_LIMIT words: what goes where, as an offset from the response's first byte
+PLACE_LIMIT = 8
+TEMPLATE_START = PLACES + 8 * PLACE_LIMIT  # the response itself
 
 RESPONSE_LIMIT_BYTES = 4096  # so that an answer is a handful of segments and its buffer has a fixed size
 REFERENCE = b"REFERENCE-NUMBER"  # stands where 16 lower-case hex digits go
-NAMELESS = CATEGORY_LIMIT  # row of the answers that no category explains
+TOKEN = b"TOKEN-BY-WHICH-WARNED-CLIENTS-CAN-GO-ON-"  # where path.overrides has its token
+PLACE_REFERENCE, PLACE_TOKEN = 0, 1
+PLACE_TEXTS = (REFERENCE, TOKEN)
+"""By kind: what stands in a template where it goes, as long as that."""
+
+# A row for each category, and one for what no category explains; a column for each action, and for what is none.
+NAMELESS = CATEGORY_LIMIT
+COLUMN_COURT, COLUMN_OWN_LIST, COLUMN_CONTINUED = ACTION_COUNT, ACTION_COUNT + 1, ACTION_COUNT + 2
+COLUMN_COUNT = ACTION_COUNT + 3
 
 
 class SnapshotError(PenstockError):
@@ -40,20 +47,20 @@ class SnapshotError(PenstockError):
 
 
 @shared
-def find_template(snapshot, category, action):  # type: ignore[no-untyped-def]
-    """Find the response that carries out an action because of a category.
+def find_template(snapshot, category, column):  # type: ignore[no-untyped-def]
+    """Find the response that carries out an action because of a category, or that stands in another column.
 
     Reads: snapshot. Writes: nothing.
     Returns: the template's offset from the start of the snapshot; 0 when there is none. Category -1 has one template, for
         BLOCK: a request that nobody can read in one way only.
     Bounds: constant.
     """
-    if action < 0 or action >= ACTION_COUNT or category >= CATEGORY_LIMIT:
+    if column < 0 or column >= COLUMN_COUNT or category >= CATEGORY_LIMIT:
         return 0
     row = category
     if category < 0:
         row = NAMELESS
-    return u64(snapshot + u64(snapshot + TEMPLATES_OFF) + (row * ACTION_COUNT + action) * 8)
+    return u64(snapshot + u64(snapshot + TEMPLATES_OFF) + (row * COLUMN_COUNT + column) * 8)
 
 
 @dataclass
@@ -126,9 +133,12 @@ class Snapshot:
         self.names_path = database.path
         self.generation = policy.word(layout.SNAPSHOT_GENERATION)
         self.report_only = policy.word(layout.REPORT_ONLY) != 0
-        self.profile_names: list[str] = metadata["profiles"]
+        self.profiles: dict[int, int] = {layout.profile_tag(name): bits for name, bits in metadata["profiles"].items()}
+        """What each profile, by its tag, meant when this was made: a bit for each service."""
+        self.profile_names: list[str] = list(metadata["profiles"])
         self.category_names: list[str] = metadata["categories"]
-        self.service_names: list[str] = metadata["services"]
+        self.service_names: dict[int, str] = {int(bit): name for bit, name in metadata["services"].items()}
+        """By bit."""
 
     @classmethod
     def open(cls, path: Path, descriptors: tuple[int | None, int | None] = (None, None)) -> "Snapshot":

@@ -16,8 +16,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from penstock.control.configuration import Configuration, Service
 from penstock.errors import PenstockError
-from penstock.policy.actions import BLOCK, EMPTY, REDIRECT
-from penstock.policy.snapshot import NAMELESS, REFERENCE, REFERENCE_LIMIT, RESPONSE_LIMIT_BYTES
+from penstock.path.overrides import CONTINUE_QUERY
+from penstock.policy.actions import BLOCK, EMPTY, REDIRECT, WARN
+from penstock.policy.snapshot import (
+    COLUMN_CONTINUED,
+    COLUMN_COURT,
+    COLUMN_OWN_LIST,
+    NAMELESS,
+    PLACE_LIMIT,
+    PLACE_TEXTS,
+    REFERENCE,
+    RESPONSE_LIMIT_BYTES,
+    TOKEN,
+)
 
 TEMPLATE = Path(__file__).with_name("block.html.j2")
 
@@ -30,20 +41,27 @@ PAGE_HEADERS = (
 )
 
 
+CONTINUE_LINK = f"{CONTINUE_QUERY}{TOKEN.decode()}"  # relative: the same address with this query
+
+
 class PageError(PenstockError):
     """A page cannot be made of the configuration; the text says which file and why."""
 
 
 def render_responses(configuration: Configuration) -> dict[tuple[int, int], bytes]:
-    """Every response that the configuration can need, by category (bit number in `category_names`) and action.
+    """Every response that the configuration can need, by category (bit number in `category_names`) and action, or one of
+    policy.snapshot's other columns.
 
     A category of several services is explained by the first that has it. Raises PageError.
     """
     return dict(_render_all(configuration))
 
 
-def render_page(configuration: Configuration, title: str, reason: str, category: str, service: str) -> bytes:
-    """The block page as HTML. `category` and `service` are empty where no category explains the refusal."""
+def render_page(
+    configuration: Configuration, title: str, reason: str, category: str, service: str, link: str = ""
+) -> bytes:
+    """The block page as HTML. `category` and `service` are empty where no category explains the refusal; `link`: by which
+    the client can go on."""
     page = configuration.page
     source = page.template or TEMPLATE
     # Who designs the page need not be somebody who may run code as root.
@@ -54,6 +72,7 @@ def render_page(configuration: Configuration, title: str, reason: str, category:
             reason=reason,
             category=category.replace("_", " "),
             service=service,
+            continue_link=link,
             reference=REFERENCE.decode(),
             operator=page.operator,
             contact=page.contact,
@@ -71,8 +90,8 @@ def build_response(status: str, headers: tuple[str, ...], content: bytes) -> byt
     response = "\r\n".join((f"HTTP/1.1 {status}", *headers, *framing, "", "")).encode("ascii") + content
     if len(response) > RESPONSE_LIMIT_BYTES:
         raise PageError(f"page: a response of {len(response):,} bytes; expected at most {RESPONSE_LIMIT_BYTES:,}")
-    if response.count(REFERENCE) > REFERENCE_LIMIT:
-        raise PageError(f"page: the reference number stands in more than {REFERENCE_LIMIT} places")
+    if sum(response.count(text) for text in PLACE_TEXTS) > PLACE_LIMIT:
+        raise PageError(f"page: the reference number stands in more than {PLACE_LIMIT} places")
     return response
 
 
@@ -95,6 +114,21 @@ def _render_all(configuration: Configuration) -> Iterator[tuple[tuple[int, int],
     reason = "It could be read in more than one way, so it cannot be told which site it asks for."
     page = render_page(configuration, title, reason, "", "")
     yield (NAMELESS, BLOCK), build_response("400 Bad Request", PAGE_HEADERS, page)
+    reason = "You, or who manages this connection, put it on the list of sites that are always refused."
+    page = render_page(configuration, "This site is on your own list", reason, "", "")
+    yield (NAMELESS, COLUMN_OWN_LIST), build_response("403 Forbidden", PAGE_HEADERS, page)
+    # An empty query takes the token out of the address, and leads to the same path (RFC 3986 5.2.2).
+    yield (
+        (NAMELESS, COLUMN_CONTINUED),
+        build_response("302 Found", ("Location: ?", "Referrer-Policy: no-referrer"), b""),
+    )
+    for category in configuration.court_orders.categories:
+        reason = "A court ordered that this site be refused. The order holds for everybody; nobody can switch it off."
+        page = render_page(
+            configuration, "This site is closed by order of a court", reason, category, "every connection"
+        )
+        # RFC 7725
+        yield (bits[category], COLUMN_COURT), build_response("451 Unavailable For Legal Reasons", PAGE_HEADERS, page)
 
 
 def _render_one(
@@ -105,6 +139,11 @@ def _render_one(
         reason = f"It is listed as {shown}, and “{name}” is switched on for this connection."
         page = render_page(configuration, "This site is blocked", reason, category, name)
         yield (bit, BLOCK), build_response("403 Forbidden", PAGE_HEADERS, page)
+    elif action == "warn":
+        shown = category.replace("_", " ")
+        reason = f"It is listed as {shown}. “{name}” asks before you go there."
+        page = render_page(configuration, "This site may harm you", reason, category, name, CONTINUE_LINK)
+        yield (bit, WARN), build_response("403 Forbidden", PAGE_HEADERS, page)
     elif action == "redirect":
         url = service.redirect_url or configuration.page.redirect_url or ""
         headers = (f"Location: {build_location(url, category)}", "Referrer-Policy: no-referrer")

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.control.configuration import Configuration
-from penstock.line.directory import LINE_DTYPE, Directory, Numbers, Places, make_places, pack_line, pack_place
+from penstock.control.configuration import Configuration, Subscriber
+from penstock.line.directory import LINE_DTYPE, Directory, Held, Numbers, Places, make_places, pack_line, pack_place
 
 
 class Owners(Protocol):
@@ -35,18 +35,15 @@ class FixedOwners:
 
     def lines(self) -> NDArray[np.void]:
         """What holds for each, for the kernel."""
-        configuration = self.configuration
-        rows = [
-            pack_line(
-                number,
-                subscriber.profile,
-                configuration.profiles[subscriber.profile].acts,
-                subscriber.fail == "closed",
-                subscriber.packets_per_s or configuration.limits.packets_per_s,
-            )
-            for number, subscriber in enumerate(configuration.subscribers, 1)
-        ]
+        rows = [self._pack(number, one) for number, one in enumerate(self.configuration.subscribers, 1)]
         return np.array(rows, LINE_DTYPE)
+
+    def _pack(self, number: int, one: Subscriber) -> tuple[int, ...]:
+        configuration = self.configuration
+        services, switches = configuration.resolve_profile(one.profile)
+        rate = one.packets_per_s or configuration.limits.packets_per_s
+        is_read = bool(configuration.court_orders.categories)
+        return pack_line(number, one.profile, Held(services, switches, one.fail == "closed", rate, is_read=is_read))
 
     def places(self) -> tuple[Places, Numbers]:
         """Where each is, for the kernel."""

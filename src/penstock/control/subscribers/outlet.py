@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers.updates import Line, Updates
-from penstock.line.directory import LINE_DTYPE, Directory, DirectoryError, pack_line
+from penstock.line.directory import LINE_DTYPE, Directory, DirectoryError, Held, pack_line
 
 log = structlog.get_logger()
 
@@ -45,9 +45,9 @@ class Outlet:
             log.error("the kernel's table of places stays as it was", error=str(error))
 
     def follow(self, register: Loadable, configuration: Configuration) -> None:
-        """Another configuration holds: profiles may do something that did nothing before, or nothing any more."""
+        """Another configuration holds: profiles may mean something else."""
         old, self.configuration = self.configuration, configuration
-        if _find_acting(old) != _find_acting(configuration):
+        if _resolve(old) != _resolve(configuration):
             self._set_all_lines(register)
 
     def write(self, register: Loadable, updates: Updates) -> None:
@@ -73,10 +73,11 @@ class Outlet:
             rows["number"] = numbers
             self.directory.set_lines(rows)
 
-    def _pack(self, number: int, line: Line) -> tuple[int, int, int, int]:
-        profile = self.configuration.profiles.get(line.profile) if line.profile is not None else None
-        protects = profile is not None and profile.acts
-        return pack_line(number, line.profile, protects, line.fails_closed, line.packets_per_s, line.is_paused)
+    def _pack(self, number: int, line: Line) -> tuple[int, ...]:
+        services, switches = self.configuration.resolve_profile(line.profile)
+        is_read = bool(self.configuration.court_orders.categories)
+        held = Held(services, switches, line.fails_closed, line.packets_per_s, line.is_paused, is_read=is_read)
+        return pack_line(number, line.profile, held)
 
     def _note_lost(self, count: int, why: str = "the table is full: see `register.addresses`") -> None:
         self.lost += count
@@ -84,5 +85,7 @@ class Outlet:
             log.error("places found no room in the kernel's table", places=count, why=why)
 
 
-def _find_acting(configuration: Configuration) -> set[str]:
-    return {name for name, profile in configuration.profiles.items() if profile.acts}
+def _resolve(configuration: Configuration) -> tuple[Any, ...]:
+    """All of a configuration that lines say."""
+    profiles = {name: configuration.resolve_profile(name) for name in configuration.profiles}
+    return profiles, bool(configuration.court_orders.categories)

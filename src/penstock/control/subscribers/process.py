@@ -47,6 +47,7 @@ from penstock.line.directory import Directory, compile_directory
 from penstock.line.handover import DOORS, make_doors
 from penstock.line.inline import Control
 from penstock.line.landlock import confine_writing
+from penstock.line.own_names import OwnNames, compile_own_names
 from penstock.line.pins import Pins, Size
 from penstock.line.privileges import keep_file_rights
 
@@ -67,13 +68,14 @@ class RegisterProcess:
         size = Size(**standing["size"])
         self.pins.choose(size)
         size.declare()
-        for table in (tables.control, tables.addresses, tables.subscribers, tables.flows):
+        for table in (tables.control, tables.addresses, tables.subscribers, tables.own_names, tables.flows):
             fd = self.pins.open_table(table.name)
             if fd is None:
                 raise RegisterProcessError(f"the table {table.name} is not pinned at {self.pins.tables}")
             table.fd = fd
         maps = (bpf.map_memory(table) for table in (tables.addresses, tables.subscribers))
         self.directory = Directory(Control().memory, *maps)
+        self.own_names = OwnNames(bpf.map_memory(tables.own_names), Control().word(tables.CONTROL_HASH_KEY))
         self.flows = bpf.map_memory(tables.flows)
         self.orders = orders
         self.tally = Tally()
@@ -162,6 +164,7 @@ def main() -> int:
     try:
         process = RegisterProcess(json.loads(sys.argv[1]), orders)
         compile_directory()
+        compile_own_names()
         reserve_sockets()
         keep_file_rights()
         process.serve()
