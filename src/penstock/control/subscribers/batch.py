@@ -65,7 +65,7 @@ class Batch:
             holder = self.rows.find_holder(owner[0])
             if key not in holder.live:
                 raise DamagedRowError(f"session {holder.row} does not have a place that is its own")
-            if self._is_cut_off(holder, holder.live[key]):
+            if self.is_cut_off(holder, holder.live[key]):
                 self.drop(holder, key)
                 if not holder.live:
                     holder.end()
@@ -128,12 +128,13 @@ class Batch:
 
     def cut_off(self, session: Session) -> None:
         """Take away the places that a restart of the session's NAS ended."""
-        for key in [key for key, said_ms in session.live.items() if self._is_cut_off(session, said_ms)]:
+        for key in [key for key, said_ms in session.live.items() if self.is_cut_off(session, said_ms)]:
             self.drop(session, key)
             if not session.live:
                 session.end()
 
-    def _is_cut_off(self, session: Session, said_ms: int) -> bool:
+    def is_cut_off(self, session: Session, said_ms: int) -> bool:
+        """Has the session's NAS restarted since something was said of it?"""
         return session.nas is not None and said_ms < self.catalogue.nas_by_code[session.nas].restarted_ms
 
     # ---- subscribers --------------------------------------------------------------------------------------------------
