@@ -237,6 +237,8 @@ class Batch:
             self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
         if before and (is_due or before.disagrees(after)):
             self.updates.look_again.add(number)
+        if before and after.is_stricter(before):
+            self.updates.stricter.add(number)
         words = self.rows.fetch_words(subscriber)
         if words.chosen_ms >= 0:
             self._note_next(subscriber, words)
