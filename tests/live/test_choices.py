@@ -97,6 +97,8 @@ def test_names_of_his_own(line: Line) -> None:
     assert ask(line, GOOD, HOME, "https") == "000"
     (event,) = line.events(host=GOOD, subscriber="home", action="block", proto="http")[:1]
     assert (event["reason"], event.get("category")) == ("own_list", None)
+    done = run_penstock(line.topology, ["explain", GOOD, "--subscriber", "home", "--config", line.configuration])
+    assert "example.test is on the subscriber's own list: it is denied" in " ".join(done.stdout.split())
     chosen = json.loads(command(line, "choices", "home"))
     assert chosen == {"allow": [BAD], "deny": ["example.test", "xn--bro-hoa.test"]}
     command(line, "set", "home", "--no-allow", BAD, "--no-deny", "example.test")
