@@ -241,18 +241,19 @@ class Batch:
             self.updates.stricter.add(number)
         words = self.rows.fetch_words(subscriber)
         if words.chosen_ms >= 0:
-            self._note_next(subscriber, words)
+            self._note_next(subscriber, words, after.effective.next_change_s)
 
     def _list_gone(self, number: int, before: Holding | None) -> frozenset[str]:
         """Names that the table may have of a number; another one may have had it in this batch."""
         told = self.updates.names.get(number)
         return frozenset(before.names if before else ()) | (told.gone if told else frozenset())
 
-    def _note_next(self, subscriber: Subscriber, words: Words) -> None:
+    def _note_next(self, subscriber: Subscriber, words: Words, next_s: int | None) -> None:
         """His own choices' next change; his owner's are the owner's."""
-        layers = [Layer(None, self.rows.fetch_words(one).choices) for one in self.rows.find_owners(subscriber.id)]
-        zone = next((one.choices.zone for one in reversed(layers) if one.choices.zone), self.terms.zone)
-        next_s = find_effective([Layer(None, words.choices)], self.exact_now_s, zone).next_change_s
+        owners = [self.rows.fetch_words(one).choices for one in self.rows.find_owners(subscriber.id)]
+        if owners:
+            zone = next((choices.zone for choices in reversed(owners) if choices.zone), self.terms.zone)
+            next_s = find_effective([Layer(None, words.choices)], self.exact_now_s, zone).next_change_s
         if next_s != words.next_s:
             words.next_s = next_s
             row = (next_s, subscriber.number)
