@@ -5,10 +5,10 @@ Each raises ValueError with what was expected. It does not know what becomes of 
 
 import math
 
+from penstock.control.subscribers.choices import TIME_LIMIT_S
 from penstock.control.subscribers.model import Assign, Change, Event, Restart
 
 NAME_LIMIT = 253  # the longest RADIUS attribute (RFC 2865 5)
-TIME_LIMIT_S = 1 << 37  # about the year 6300; six bytes of milliseconds hold it
 FOREVER_MS = (1 << 47) - 1  # a pause without an end
 RATE_LIMIT = 1_000_000_000
 

@@ -3,14 +3,20 @@
 It reads the store beside the process that writes, and also when there is none; it keeps nobody waiting and changes nothing.
 """
 
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from penstock.control.configuration import Configuration
+from penstock.control.configuration import Subscriber as Entry
+from penstock.control.subscribers.choices import Choices
+from penstock.control.subscribers.effective import Effective
+from penstock.control.subscribers.holding import Holding
+from penstock.control.subscribers.loading import PersonRow, read_people
 from penstock.control.subscribers.model import Place, Source
 from penstock.control.subscribers.place_key import pack_place, unpack_place
 from penstock.control.subscribers.rows import (
@@ -19,11 +25,12 @@ from penstock.control.subscribers.rows import (
     PACKETS_PER_S,
     PAUSED,
     PROFILE,
+    Words,
     unpack_places,
 )
 from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS, explain_errors, open_reader
 from penstock.control.subscribers.store import SOURCES, select
-from penstock.control.subscribers.terms import Terms
+from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import Line
 
 FIELDS = {PROFILE: "profile", FAILS_CLOSED: "fail", PACKETS_PER_S: "packets_per_s", PAUSED: "paused_until_s"}
@@ -51,7 +58,13 @@ class Known:
     seen_s: float
     """When he was last heard of."""
     line: Line
-    """What holds for him."""
+    """What holds for him now."""
+    effective: Effective
+    """What his choices and those of his owners come to now."""
+    choices: Choices
+    """His own."""
+    owners: tuple[str, ...]
+    """Whose device he is, the outermost first."""
     assigned_profile: str | None
     """The one that a source named."""
     is_configured: bool
@@ -63,9 +76,9 @@ class Known:
 class KnownSubscribers:
     """The store, open to read."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreError, also when there is no store yet."""
-        self._path = path
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: which moment is now. Raises StoreError, also when there is no store yet."""
+        self._path, self._clock = path, clock
         self._connection = open_reader(path)
 
     def __enter__(self) -> "KnownSubscribers":
@@ -106,22 +119,34 @@ class KnownSubscribers:
 
     def find_profile_changes(self, numbers: Collection[int], configuration: Configuration) -> dict[int, str | None]:
         """Which of these numbers have another profile by a configuration than by the one in force, and which."""
-        wanted, terms = {one.id: one.profile for one in configuration.subscribers}, Terms.of(configuration)
         changes = {}
         with self._reading():
-            old_terms = self._read_terms()
-            words: dict[int | None, str] = dict(self._connection.execute("SELECT code, word FROM words"))
-            query = "SELECT number, field, value FROM changes WHERE number"
-            called = {row[0]: row[2] for row in select(self._connection, query, numbers) if row[1] == PROFILE}
-            configured = dict(select(self._connection, "SELECT number, profile FROM configured WHERE number", numbers))
-            query = "SELECT number, id, profile FROM subscribers WHERE number"
-            for number, name, assigned in select(self._connection, query, numbers):
-                said, by_source = words.get(called.get(number)), words.get(assigned)
-                old = old_terms.choose(said or words.get(configured.get(number)) or by_source)
-                new = terms.choose(said or wanted.get(name) or by_source)
-                if old != new:
-                    changes[number] = new
+            terms, words = self._read_terms(), self._read_words()
+            for people, then in self._judge_by(configuration, numbers):
+                old = terms.judge([Person(*one[1:]) for one in people], words, self._clock()).line.profile
+                if old != then.line.profile:
+                    changes[people[-1].number] = then.line.profile
         return changes
+
+    def find_holding(self, number: int, configuration: Configuration) -> Holding | None:
+        """What would hold for a number by a configuration now."""
+        with self._reading():
+            return next((then for _, then in self._judge_by(configuration, [number])), None)
+
+    def _judge_by(
+        self, configuration: Configuration, numbers: Collection[int]
+    ) -> Iterator[tuple[list[PersonRow], Holding]]:
+        entries, terms = {one.id: one for one in configuration.subscribers}, Terms.of(configuration)
+        codes = {name: -code for code, name in enumerate(configuration.profiles, 1)}
+        names = self._read_words() | {code: name for name, code in codes.items()}
+        query = "SELECT number, id, profile FROM subscribers WHERE number"
+        rows = dict.fromkeys(select(self._connection, query, numbers))
+        for people in read_people(self._connection, list(rows)):
+            then = [Person(one.id, one.profile, _move(one.words, entries.get(one.id), codes)) for one in people]
+            yield people, terms.judge(then, names, self._clock())
+
+    def _read_words(self) -> dict[int, str]:
+        return dict(self._connection.execute("SELECT code, word FROM words"))
 
     def list_subscribers(self, prefix: str = "", after: str = "", limit: int = 100) -> list[Known]:
         """Subscribers in the order of their ids: those that start with `prefix` and are behind `after`, `limit` at most."""
@@ -150,29 +175,32 @@ class KnownSubscribers:
         with self._reading():
             terms = self._read_terms()
             query = f"SELECT s.number, s.id, s.profile, s.seen_s FROM subscribers s WHERE {condition}"
-            return [self._describe(terms, *found) for found in self._connection.execute(query, values).fetchall()]
+            rows = self._connection.execute(query, values).fetchall()
+            people = read_people(self._connection, [row[:3] for row in rows])
+            return [self._describe(terms, one, row[3]) for one, row in zip(people, rows, strict=True)]
 
     def _read_terms(self) -> Terms:
         row = self._connection.execute("SELECT value FROM meta WHERE name='terms'").fetchone()
         return Terms.read(row and row[0])
 
-    def _describe(self, terms: Terms, number: int, name: str, profile: int | None, seen_s: float) -> Known:
-        execute = self._connection.execute
-        query = "SELECT profile, fails_closed, packets_per_s FROM configured WHERE number=?"
-        configured = execute(query, (number,)).fetchone()
-        rows = execute("SELECT field, value, at_ms FROM changes WHERE number=?", (number,))
-        changes = {field: (value, at_ms) for field, value, at_ms in rows}
-        spoken = {profile, configured and configured[0], changes.get(PROFILE, (None,))[0]} - {None}
+    def _describe(self, terms: Terms, people: list[PersonRow], seen_s: float) -> Known:
+        """The last of `people`, whose owners stand before him."""
+        number, name, profile, words = people[-1]
+        spoken = {code for one in people for code in _list_profiles(one)}
         names = dict(select(self._connection, "SELECT code, word FROM words WHERE code", spoken))
         places = tuple(sorted(self._read_places(number), key=lambda known: known.place))
-        said = {FIELDS[field]: (value, at_ms / 1000) for field, (value, at_ms) in changes.items()}
+        said = {FIELDS[field]: (value, at_ms / 1000) for field, (value, at_ms) in words.changes.items()}
+        holding = terms.judge([Person(*one[1:]) for one in people], names, self._clock())
         return Known(
             number,
             name,
             max([seen_s, *(known.at_s for known in places if known.source != "configuration")]),
-            terms.judge(profile, (configured, changes), names),
+            holding.line,
+            holding.effective,
+            words.choices,
+            tuple(one.id for one in people[:-1]),
             None if profile is None else names[profile],
-            configured is not None,
+            words.configured is not None,
             said,
             places,
         )
@@ -186,6 +214,18 @@ class KnownSubscribers:
         query = "SELECT place, at_ms FROM claims JOIN places USING(place) WHERE claims.number=? AND session=?"
         for key, at_ms in execute(query, (number, CONFIGURATION)):
             yield KnownPlace(unpack_place(key), "configuration", "", at_ms / 1000, None)
+
+
+def _move(words: Words, entry: Entry | None, codes: Mapping[str, int]) -> Words:
+    """The same words with another one of the configuration; `codes`: its profiles."""
+    configured = (codes[entry.profile], int(entry.fail == "closed"), entry.packets_per_s) if entry else None
+    return replace(words, configured=configured)
+
+
+def _list_profiles(row: PersonRow) -> set[int]:
+    """The codes of the profiles that somebody said he has."""
+    said = {row.profile, row.words.configured and row.words.configured[0], row.words.changes.get(PROFILE, (None,))[0]}
+    return {code for code in said if code is not None}
 
 
 def _range(prefix: str, after: str, limit: int) -> tuple[str, str, str, int]:
