@@ -81,7 +81,8 @@ def turn_schedules(batch: Batch) -> None:
     batch.rows.fetch_all_words(subscribers)
     for subscriber in subscribers:
         batch.hold(subscriber)
-    batch.updates.counts["turned"] += len(numbers)
+    if numbers:
+        batch.updates.counts["turned"] += len(numbers)
     batch.updates.is_more |= len(numbers) == SCHEDULES_SHARE
 
 
