@@ -37,7 +37,7 @@ W_TARGET, W_TARGET_BYTES, W_URLS = 568, 576, 584  # of the request that is judge
 W_ADDRESSES, W_ADDRESS_MASK, W_SUBSCRIBERS, W_SUBSCRIBER_MASK = 536, 544, 552, 560  # kernel.owners
 # path.asks: what waits for hooks; its rings; may the unit at hand be asked about; which hook decided it; where the server
 # stands of the flow at hand.
-W_ASKS, W_ASK_RING, W_ANSWER_RING, W_MAY_ASK, W_HOOK, W_RELEASED_END = 800, 808, 816, 824, 832, 840
+W_ASKS, W_ASK_RING, W_ANSWER_RING, W_MAY_ASK, W_HOOK, W_RELEASED_END = 896, 904, 912, 920, 928, 936
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_OWN_NAMES, W_OWN_NAMES_MASK = 256, 264  # policy.own_names
