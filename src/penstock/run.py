@@ -6,8 +6,8 @@
 
 Packet process and register die with this one (their input ends); the cable and `steer` outlive all, and pass what nobody
 judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
-`control.subscribers.keeper`'s, an operator's hooks `control.hooks.in_line`'s, what it tells `control.reporter`'s, its place on the line `control.seat`'s and
-`control.succession`'s.
+`control.subscribers.keeper`'s, an operator's hooks `control.hooks.in_line`'s, what it tells `control.reporter`'s, its place
+on the line `control.seat`'s and `control.succession`'s.
 """
 
 import contextlib
