@@ -86,13 +86,7 @@ class Run:
 
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
         self.pair, self.ready_path, self.takes_over = pair, ready_path, takes_over
-<<<<<<< HEAD
         configuration = place_services(load_configuration(configuration_path))
-        if configuration.policy.project is not None:
-            raise RunError("policy.project: expected null: in line no request waits for hooks in this version")
-=======
-        configuration = load_configuration(configuration_path)
->>>>>>> a55ed8f (Hooks in line: run starts their process, and asks about what their filters want)
         check_kernel()
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
