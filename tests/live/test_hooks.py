@@ -8,17 +8,18 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.demo.servers import Certificate
-from penstock.demo.topology import HOME, OFFICE, Subscriber
+from penstock.demo.topology import HOME, OFFICE, Subscriber, server_address
 from tests.live.clients import RESET, Response, ask
 from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics
-from tests.live.processes import PATIENCE_S
+from tests.live.processes import PATIENCE_S, find_children
 
 pytestmark = live("openssl", "curl")
 
@@ -41,7 +42,7 @@ def decide(request):
     if what == "eat":
         kept = [bytearray(1 << 24) for _ in range(1 << 10)]
     if what == "report":
-        return Verdict.report("malware")
+        return Verdict.report("gambling")
     if request.host == "{bad}":
         return Verdict.allow()
     return None
@@ -123,7 +124,7 @@ def test_a_hook_allows_what_a_list_refuses(line: Line) -> None:
 
 def test_a_hook_reports(line: Line) -> None:
     assert is_served(request(line, "report.asked.test"))
-    assert line.events(host="report.asked.test", action="report", category="malware", hook="decide")
+    assert line.events(host="report.asked.test", action="report", category="gambling", hook="decide")
 
 
 def test_tls(line: Line) -> None:
@@ -131,6 +132,26 @@ def test_tls(line: Line) -> None:
     assert done.returncode == 35, done
     assert line.events(host="refuse.asked.test", proto="tls", hook="decide", answer="alert")
     assert line.curl("https://other.asked.test/", HOME, 4, "-k").returncode == 0
+
+
+def test_requests_of_one_connection(line: Line) -> None:
+    with line.connect(HOME) as conversation:
+        for host in ("other.asked.test", "good.example.test", "raise.asked.test"):
+            conversation.send(ask(host))
+            assert is_served(conversation.read())
+        conversation.send(ask("refuse.asked.test"))
+        answer = conversation.read()
+        assert answer == RESET or answer.is_page
+
+
+def test_outcomes_are_told(line: Line) -> None:
+    assert is_refused(line)
+    wait_for("heard", lambda: "heard decide block refuse.asked.test" in line.box.output.read_text())
+
+
+def test_a_project_that_changes(line: Line) -> None:
+    write_project(line.here, "second")
+    wait_for("the second version", lambda: b"it is second" in request(line, "refuse.asked.test", OFFICE).body)
 
 
 @pytest.mark.parametrize("what", ["sleep", "raise", "eat", "other"])
@@ -142,16 +163,6 @@ def test_the_tables_decide_where_a_hook_does_not(line: Line, what: str) -> None:
     assert what != "sleep" or took_s > BUDGET_MS / 1000
     assert line.events(host=f"{what}.asked.test", action="forward")[0].get("hook") is None
     wait_for("the hook is asked again", lambda: is_refused(line, OFFICE))
-
-
-def test_requests_of_one_connection(line: Line) -> None:
-    with line.connect(HOME) as conversation:
-        for host in ("other.asked.test", "good.example.test", "raise.asked.test"):
-            conversation.send(ask(host))
-            assert is_served(conversation.read())
-        conversation.send(ask("refuse.asked.test"))
-        answer = conversation.read()
-        assert answer == RESET or answer.is_page
 
 
 def test_who_asks_beside_a_hook_that_hangs_does_not_notice(line: Line) -> None:
@@ -170,8 +181,6 @@ def test_who_asks_beside_a_hook_that_hangs_does_not_notice(line: Line) -> None:
         "for n in 1 2 3 4 5 6 7 8 9 10; do curl -q -s -o /dev/null --max-time 5 --interface {who} --resolve "
         "sleep.asked.test:80:{server} http://sleep.asked.test/ & sleep 0.1; done; wait"
     )
-    from penstock.demo.topology import server_address
-
     script = words.format(who=HOME.address(4), server=server_address(4))
     hanging = line.topology.spawn("client", ["sh", "-c", script])
     beside = take_times()
@@ -181,55 +190,25 @@ def test_who_asks_beside_a_hook_that_hangs_does_not_notice(line: Line) -> None:
     assert p99[1] < max(10 * p99[0], BUDGET_MS / 1000), p99
 
 
-def test_outcomes_are_told(line: Line) -> None:
-    assert is_refused(line)
-    wait_for("heard", lambda: "heard decide block refuse.asked.test" in line.box.output.read_text())
-
-
-def test_a_project_that_changes(line: Line) -> None:
-    write_project(line.here, "second")
-    wait_for("the second version", lambda: b"it is second" in request(line, "refuse.asked.test", OFFICE).body)
-
-
-def find_hooks(line: Line) -> int:
-    """The process of the hooks."""
-    number = line.box.program.pid
-    for task in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (task / "cmdline").read_bytes().split(b"\0")
-            parent = int((task / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if b"penstock.control.hooks.process" in words and parent == _find_run(number):
-            return int(task.name)
-    raise AssertionError("no hook process")
-
-
-def _find_run(number: int) -> int:
-    """`penstock run` itself: `number`, or what it was started by."""
-    children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-    words = Path(f"/proc/{number}/cmdline").read_bytes()
-    return number if b"run" in words.split(b"\0") and b"ip" != words.split(b"\0")[0] else int(children[0])
+def find_process(line: Line, name: bytes) -> int:
+    """A process that `run` started."""
+    for process in find_children(line.box.program.pid):
+        with suppress(OSError):
+            if name in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0"):
+                return process
+    raise AssertionError(f"no {name!r}")
 
 
 def test_the_hook_process_is_killed(line: Line) -> None:
     await_hooks(line)
-    os.kill(find_hooks(line), signal.SIGKILL)
+    os.kill(find_process(line, b"penstock.control.hooks.process"), signal.SIGKILL)
     assert is_served(request(line, "refuse.asked.test", OFFICE)), "the tables decide"
     await_hooks(line)
 
 
 def test_the_packet_process_is_killed(line: Line) -> None:
     await_hooks(line)
-    engine = next(
-        int(task.name)
-        for task in Path("/proc").glob("[0-9]*")
-        if (task / "cmdline").exists()
-        and b"penstock.engine" in (task / "cmdline").read_bytes()
-        and f'"shared_fd"'.encode() in (task / "cmdline").read_bytes()
-        and str(_find_run(line.box.program.pid)) == (task / "stat").read_text().rpartition(")")[2].split()[1]
-    )
-    os.kill(engine, signal.SIGKILL)
+    os.kill(find_process(line, b"penstock.engine"), signal.SIGKILL)
     await_hooks(line)
 
 

@@ -6,7 +6,6 @@ whatever is gambling; the budget is BUDGET_MS.
 
 import atexit
 import tempfile
-from ctypes import c_int64
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +57,7 @@ class AskingBox(Box):
         super().__init__(**choices)
         self.use(asking())
         self.memory = self.path.connect_hooks()
+        self._words = self.path.worker.room(layout.W_ASKS)
         view = memoryview(self.memory.bytes)
         self.asks = Ring(view[:ASKS_BYTES], ASK_BYTES)
         self.answers = Ring(view[ANSWERS_OFF : ANSWERS_OFF + ANSWERS_BYTES], ANSWER_BYTES)
@@ -89,12 +89,12 @@ class AskingBox(Box):
         return [(side, read_frame(content)) for side, content in sent]
 
     def _word(self, at: int) -> int:
-        return int(c_int64.from_address(self.path.worker.word(layout.W_ASKS) + at).value)
+        return int(self._words[at // 8])
 
     def waiting(self) -> int:
         """Packets that wait for hooks."""
-        places = (a.A_LINES + number * a.LINE_BYTES for number in range(a.LINE_COUNT))
-        return sum(self._word(at + a.L_COUNT) for at in places if self._word(at + a.L_FLOW))
+        lines = self._words[a.A_LINES // 8 : a.A_QUEUE // 8].reshape(a.LINE_COUNT, a.LINE_BYTES // 8)
+        return int(lines[lines[:, a.L_FLOW // 8] != 0, a.L_COUNT // 8].sum())
 
     def lines(self) -> int:
         """Flows that wait."""
@@ -109,8 +109,7 @@ class AskingBox(Box):
         went_up = sum(count for name, count in self.counts().items() if name.startswith("up_"))
         assert went_up == sum(self.path_counts().values()) - self.peeks + self.held() + self.waiting()
         assert self._word(a.A_SLOTS) == self.waiting()
-        shares = sum(self._word(a.A_SHARES + 8 * number) for number in range(a.SHARE_COUNT))
-        assert shares == self.waiting()
+        assert self._words[a.A_SHARES // 8 : a.A_LINES // 8].sum() == self.waiting()
 
     def events(self) -> list[dict[str, Any]]:
         """The events since the last look."""

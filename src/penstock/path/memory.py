@@ -197,9 +197,9 @@ class WorkerMemory:
         self.set(layout.W_ASK_RING, asks)
         self.set(layout.W_ANSWER_RING, answers)
         start = answers - memory.address + RING_WRITTEN
-        self._words(layout.W_ASKS)[A_TAKEN // 8] = memory.bytes[start : start + 8].view(np.int64)[0]
+        self.room(layout.W_ASKS)[A_TAKEN // 8] = memory.bytes[start : start + 8].view(np.int64)[0]
 
-    def _words(self, offset: int) -> Any:
+    def room(self, offset: int) -> Any:
         """The room that a word of the block points to, as words."""
         address = self.word(offset)
         return next(room for room in self._kept if int(room.ctypes.data) == address).view(np.int64)
