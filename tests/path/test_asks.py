@@ -17,7 +17,24 @@ from penstock.path.said import SAID_NS
 from tests.hellos import plain_hello, record
 from tests.path.asking import BUDGET_MS, HOOK, Ask, AskingBox, answered, reached
 from tests.path.boxes import Conversation, name_of, policy, request, response, sent_to
-from tests.vocabulary import ACK, FIN, FLOW4, FLOW6, PSH, RST, TO_CLIENT, TO_SERVER, Flow, Segment, read_frame
+from tests.quic import crypto, datagram, hello, initial, open_initial, read_datagram
+from tests.vocabulary import (
+    ACK,
+    FIN,
+    FLOW4,
+    FLOW6,
+    PSH,
+    RST,
+    TO_CLIENT,
+    TO_SERVER,
+    Flow,
+    Segment,
+    ethernet,
+    ipv4,
+    packed,
+    read_frame,
+    tcp,
+)
 
 ASKED, GOOD, BAD, CASINO = (request(f"www.{name}.test") for name in ("asked", "good", "bad", "casino"))
 HELLO = record(plain_hello(b"www.asked.test"))
@@ -41,6 +58,16 @@ def share_box() -> AskingBox:
     if "box" not in shared or next(ports) % 5_000 < 10:
         shared["box"] = AskingBox(**ROOM)
     return shared["box"]
+
+
+def fragment(flow: Flow, segment: bytes, size: int) -> list[bytes]:
+    """A segment of the client in IPv4 fragments of `size` bytes."""
+    ends, found = (packed(flow.client), packed(flow.server)), []
+    for at in range(0, len(segment), size):
+        part = segment[at : at + size]
+        field = at // 8 | (0x2000 if at + size < len(segment) else 0)
+        found.append(ethernet(TO_SERVER, False) + ipv4(*ends, 6, len(part), fragment=field, identity=7) + part)
+    return found
 
 
 def talk_in(box: AskingBox, flow: Flow = FLOW4) -> Conversation:
@@ -385,7 +412,7 @@ def test_nobody_takes_all_the_room(box: AskingBox) -> None:
     assert set(outcomes[:held]) == {"held"}
     assert set(outcomes[held:]) == {"allowed"}, "the tables decide on what has no room"
     assert box.unasked() == 700 - held
-    assert name_of(talk_in(box, Flow("10.1.0.10")).client(ASKED)) == "held"
+    assert name_of(talk_in(box, Flow("10.2.0.10")).client(ASKED)) == "held"
     box.turn(BUDGET_MS + 1)
     assert box.path_counts()["allowed"] == 701
     box.asked()
@@ -403,7 +430,47 @@ def test_a_ring_that_nobody_reads(box: AskingBox) -> None:
     box.turn(BUDGET_MS + 1)
 
 
-def test_super_packets_and_fragments_wait_as_one(box: AskingBox) -> None:
+def test_a_segment_in_fragments_waits_as_one(box: AskingBox) -> None:
+    talk = talk_in(box)
+    ends = packed(talk.flow.client), packed(talk.flow.server)
+
+    def send(content: bytes, at: int) -> list[str]:
+        numbers = talk.flow.client_port, 80, talk.client_first + at, talk.server_first
+        segment = tcp(*ends, *numbers, ACK | PSH, content)
+        return [name_of(box.take(part, TO_SERVER)) for part in fragment(talk.flow, segment, 48)]
+
+    long = request("asked.test", "GET", "/" + "p" * 100)
+    assert set(send(long, 0)) == {"held"}
+    went_up = box.counts()["up_fragment"]
+    talk.client_at = len(long)
+    assert set(send(GOOD, len(long))) == {"held"}, "and what follows behind it"
+    assert name_of(talk.client(GOOD, at=len(long) + len(GOOD))) == "held"
+    assert send(long, 0)[-1] == "ask_repeated"
+    assert reached(box.answer(box.ask(), Verdict.allow())) == [long, GOOD, GOOD]
+    counts = box.path_counts()
+    assert counts["ask_repeated"] == went_up
+    assert sum(counts.values()) == box.counts()["up_fragment"] + 1
+    record_ = talk.record()
+    sent_up, handled = (int(record_[at : at + 4].view("uint32")[0]) for at in (t.FLOW_SENT_UP, t.FLOW_HANDLED))
+    assert sent_up == handled
+
+
+def test_a_hello_over_quic_is_closed_so_that_its_client_asks_over_tcp(box: AskingBox) -> None:
+    flow, dcid = FLOW4._replace(client_port=next(ports), server_port=443), bytes(range(8))
+    outcome = box.take_raw(datagram(flow, initial(dcid, crypto(0, hello("www.asked.test")))), TO_SERVER)
+    assert name_of(outcome) == "asked_by_tcp"
+    ((side, content),) = outcome.sent
+    assert side == TO_CLIENT
+    assert open_initial(read_datagram(content).data, dcid) is not None
+    (event,) = box.events()
+    assert (event["reason"], event["answer"], event["host"]) == ("asked_by_tcp", "close", "www.asked.test")
+    assert box.asked() == []
+    flow = flow._replace(client_port=next(ports))
+    other = box.take_raw(datagram(flow, initial(dcid, crypto(0, hello("www.good.test")))), TO_SERVER)
+    assert name_of(other) == "allowed"
+
+
+def test_super_packets_wait_as_one(box: AskingBox) -> None:
     talk = talk_in(box)
     long = request("asked.test", "GET", "/" + "p" * 40_000)
     assert name_of(talk.client(long, gso_size=1448, checksum="bare")) == "held"

@@ -62,7 +62,7 @@ from penstock.policy.names import CATEGORY_LIMIT
 from penstock.policy.snapshot import TEXT_ROOM, URL_ROOM
 from penstock.wire.headers import FIN, mix
 
-WAY_COUNT, SET_COUNT = 8, 128
+WAY_COUNT, SET_COUNT = 8, 512  # so many that a full set is as good as full slots
 LINE_COUNT = WAY_COUNT * SET_COUNT
 CHAIN_LIMIT = 32  # packets of a flow, the one that is asked about among them
 QUEUE_COUNT = 4096  # asks within a budget; a power of two
