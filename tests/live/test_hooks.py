@@ -215,5 +215,6 @@ def test_the_packet_process_is_killed(line: Line) -> None:
 def test_what_is_counted(line: Line) -> None:
     found = read_metrics(line)
     assert found["penstock_hook_requests_total"] > 0
+    assert found["penstock_hook_unasked_total"] == 0
     assert found["penstock_packets_difference"] == 0
     assert found["penstock_packets_waiting"] == 0

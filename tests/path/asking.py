@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from penstock.control.configuration import CourtOrders
 from penstock.control.events import EventReader, decode_event
 from penstock.control.hooks.asks import Names, decode_ask
 from penstock.control.hooks.rings import Ring, hook_tag, pack_answer
@@ -32,11 +33,12 @@ HOOK = "decide"
 
 
 @cache
-def asking() -> Snapshot:
-    """The policy of `tests.path.boxes`, with hooks."""
+def asking(*courts: str) -> Snapshot:
+    """The policy of `tests.path.boxes`, with hooks, and with courts' orders about some categories."""
     known = policy()
     settings = known.configuration.policy.model_copy(update={"budget_ms": BUDGET_MS})
-    configuration = known.configuration.model_copy(update={"policy": settings})
+    orders = CourtOrders(categories=courts)
+    configuration = known.configuration.model_copy(update={"policy": settings, "court_orders": orders})
     directory = tempfile.TemporaryDirectory()
     atexit.register(directory.cleanup)
     path = build_snapshot(configuration, configuration.database, 9, Path(directory.name), filters=FILTERS)
@@ -102,7 +104,7 @@ class AskingBox(Box):
 
     def unasked(self) -> int:
         """Requests that hooks should have been asked about, and were not."""
-        return self._word(a.A_UNASKED)
+        return self.memory.count_unasked()
 
     def check_ledger(self) -> None:
         """Everything that went up has one path reason, or waits; and no slot is lost."""

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,13 @@ from penstock.hooks import Verdict
 from penstock.kernel import tables as t
 from penstock.path import asks as a
 from penstock.path.ask_rings import ANSWER_ACTION, ANSWER_BYTES, ANSWER_COUNT, ANSWER_URL_BYTES, ASK_COUNT
+from penstock.path.replays import drop_asks
 from penstock.path.said import SAID_NS
+from penstock.policy.judge import OWN_ALLOW, OWN_DENY
 from tests.hellos import plain_hello, record
-from tests.path.asking import BUDGET_MS, HOOK, Ask, AskingBox, answered, reached
+from tests.path.asking import BUDGET_MS, HOOK, Ask, AskingBox, answered, asking, reached
 from tests.path.boxes import Conversation, name_of, policy, request, response, sent_to
+from tests.policy.worlds import compiled
 from tests.quic import crypto, datagram, hello, initial, open_initial, read_datagram
 from tests.vocabulary import (
     ACK,
@@ -166,6 +170,21 @@ def test_what_no_filter_wants_is_not_asked_about(box: AskingBox) -> None:
     outcomes = [talk_in(box).client(GOOD), talk_in(box, FLOW4._replace(server_port=8443)).client(ASKED)]
     assert [name_of(outcome) for outcome in outcomes] == ["allowed", "allowed"]
     assert box.asked() == []
+
+
+def test_what_a_court_or_the_subscriber_forbids_is_not_for_hooks(box: AskingBox) -> None:
+    box.use(asking("gambling"))
+    line = np.frombuffer(box.path.subscribers, np.uint8)[t.SUBSCRIBER_BYTES :][: t.SUBSCRIBER_BYTES]
+    line[t.SUBSCRIBER_FLAGS] |= t.SUBSCRIBER_NAMES
+    box.path.own_names.put(1, "own.asked.test", OWN_DENY)
+    box.path.own_names.put(1, "free.bad.test", OWN_ALLOW)
+    for name, reason in (("casino.test", "court_order"), ("www.own.asked.test", "own_list")):
+        for content in (request(name), record(plain_hello(name.encode()))):
+            assert name_of(talk_in(box).client(content)) == reason
+    assert box.asked() == []
+    assert name_of(talk_in(box).client(request("free.bad.test"))) == "held", "what he allows is"
+    assert box.ask().request.default == "forward"
+    box.turn(BUDGET_MS + 1)
 
 
 def test_a_box_without_hooks_asks_nobody(box: AskingBox) -> None:
@@ -388,6 +407,20 @@ def test_the_server_of_a_refused_request(box: AskingBox) -> None:
     box.answer(box.ask(), Verdict.block())
     (reset,) = sent_to(talk.server(b"late", ack=0), TO_SERVER)
     assert reset.is_reset
+
+
+def test_a_worker_that_ends_drops_what_waits() -> None:
+    box = AskingBox(**ROOM)
+    talks = [talk_in(box) for _ in range(3)]
+    for talk in talks:
+        talk.client(ASKED)
+        talk.client(GOOD)
+    compiled(drop_asks)(box.path.worker.address)
+    assert (box.path_counts()["ask_left"], box.waiting(), box.lines()) == (6, 0, 0)
+    box.check_ledger()
+    box.asked()
+    assert name_of(talks[0].client(ASKED, at=0)) == "held", "its sender repeats it"
+    assert reached(box.answer(box.ask(), Verdict.allow())) == [ASKED]
 
 
 # ---- bounds -----------------------------------------------------------------------------------------------------------

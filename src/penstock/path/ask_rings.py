@@ -1,6 +1,7 @@
 """The rings between a worker and the hook process: what a request asks, and what is answered. Records of one size each.
 
-    | written | read | lost | record 0 | record 1 | ...       written, read, lost: a cache line each; `path.events`
+    | written | read | lost, unasked | record 0 | record 1 | ...     a cache line each; `path.events`. Unasked: of asks alone,
+                                                                     the requests that could not wait, whatever had no room
 
 asks      the worker writes: an event without a reason, service and detail, whose places hold what hooks want to know:
 
@@ -43,6 +44,7 @@ EVENT_ASKS = 32  # of EVENT_FLAGS
 ASK_PATH_BYTES, ASK_PATH = 400, EVENT_BYTES
 ASK_BYTES, ASK_COUNT = 2048, 1024
 PATH_LIMIT = ASK_BYTES - ASK_PATH
+ASKS_UNASKED = RING_LOST + 8
 ASKS_BYTES = RING_HEAD_BYTES + ASK_BYTES * ASK_COUNT
 
 ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY = 0, 8, 16  # int64; action -1: none, the tables decide; category -1: none
@@ -84,6 +86,15 @@ def write_ask(w, u, identity, proto, default, hits, tag, host, host_bytes):  # t
     move(ask + ASK_PATH, u64(w + W_TARGET), path_bytes)
     release64(ring + RING_WRITTEN, written + 1)
     return 1
+
+
+@shared
+def note_unasked(w):  # type: ignore[no-untyped-def]
+    """Count a request that hooks should have been asked about."""
+    ring = u64(w + W_ASK_RING)
+    if ring:
+        put64(ring + ASKS_UNASKED, u64(ring + ASKS_UNASKED) + 1)
+    return 0
 
 
 @shared

@@ -21,6 +21,7 @@ from penstock.path.ask_rings import (
     ANSWER_CATEGORY,
     ANSWER_HOOK,
     ANSWER_URL_BYTES,
+    note_unasked,
     write_ask,
 )
 from penstock.path.fragments import IS_WHOLE, make_segment, slot_of
@@ -71,8 +72,7 @@ SHARE_COUNT = 256
 # The memory: words, shares, lines, the queue of those whose budget ends next, the answer at hand, what was said, slots.
 A_OPEN, A_SERIAL, A_TAKEN, A_LINE = 0, 8, 16, 24  # lines in use; lines ever; answers taken; the line that is replayed
 A_QUEUE_HEAD, A_QUEUE_TAIL = 32, 40
-A_UNASKED = 48  # requests that a filter wanted and that could not wait
-A_SAID_NEXT = 56
+A_SAID_NEXT = 48
 A_SHARES = 64
 A_LINES = A_SHARES + 8 * SHARE_COUNT
 L_FLOW, L_SERIAL, L_BIRTH = (
@@ -198,7 +198,7 @@ def consult(w, u, record, proto, number, host, host_bytes, refused):  # type: ig
         default = REPORT
     if _ask(w, u, record, unit, proto, number, default, host, host_bytes):
         return MUST_WAIT
-    put64(asks + A_UNASKED, u64(asks + A_UNASKED) + 1)
+    note_unasked(w)
     return NO_WORD
 
 

@@ -15,7 +15,7 @@ from penstock.flow import connection, stream
 from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel.tables import ADDRESS_BUCKET_BYTES, KEY_BYTES, SUBSCRIBER_BYTES
 from penstock.path import layout
-from penstock.path.ask_rings import ANSWERS_BYTES, ASKS_BYTES
+from penstock.path.ask_rings import ANSWERS_BYTES, ASKS_BYTES, ASKS_UNASKED
 from penstock.path.asks import A_TAKEN, ASKS_ROOM_BYTES
 from penstock.path.events import EVENTS_BYTES, RING_WRITTEN
 from penstock.path.fragments import FRAGMENTS_BYTES
@@ -82,6 +82,11 @@ class AskMemory:
         """The addresses of a worker's rings in this process: asks, answers."""
         asks = self.address + worker * ASK_BLOCK_BYTES
         return asks, asks + ANSWERS_OFF
+
+    def count_unasked(self) -> int:
+        """Requests that hooks should have been asked about, and that could not wait."""
+        starts = (worker * ASK_BLOCK_BYTES + ASKS_UNASKED for worker in range(self.workers))
+        return sum(int(self.bytes[start : start + 8].view(np.int64)[0]) for start in starts)
 
     def places(self) -> dict[str, dict[str, int]]:
         """Where the rings are, for another process."""

@@ -71,7 +71,8 @@ class HooksInLine:
 
     def read_state(self) -> dict[str, Any] | None:
         """What is counted and declared; for the metrics."""
-        return self.keeper.state
+        state = self.keeper.state
+        return state | {"unasked": self.memory.count_unasked()} if state else None
 
     def end(self) -> None:
         """End the process."""
