@@ -1,7 +1,8 @@
 """The rings between a worker and the hook process: what a request asks, and what is answered. Records of one size each.
 
-    | written | read | lost, unasked | record 0 | record 1 | ...     a cache line each; `path.events`. Unasked: of asks alone,
-                                                                     the requests that could not wait, whatever had no room
+    | written | read | lost, unasked | record 0 | record 1 | ...       a cache line each, then records: `path.events`
+
+Unasked, of asks alone: requests that could not wait, whatever had no room.
 
 asks      the worker writes: an event without a reason, service and detail, whose places hold what hooks want to know:
 
