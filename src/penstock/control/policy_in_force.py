@@ -54,6 +54,7 @@ class PolicyInForce:
         self.snapshot: Snapshot
         self._found: tuple[Configuration, Addresses] | None = None
         self._filters: tuple[Filter, ...] = ()
+        self._tried_filters: tuple[Filter, ...] = ()
         self._next_filters: tuple[Filter, ...] | None = None
         self._preparations = Preparations()
         self._asked: FindMoves | None = None
@@ -93,7 +94,7 @@ class PolicyInForce:
 
     def ask_about(self, filters: tuple[Filter, ...]) -> None:
         """Have hooks asked about what matches these, by the next `renew`; none: nobody is asked."""
-        self._next_filters = filters if filters != self._filters else None
+        self._next_filters = filters if filters != self._tried_filters else None
 
     @property
     def is_busy(self) -> bool:
@@ -160,6 +161,7 @@ class PolicyInForce:
             return
         if batch is None:
             self.configuration = self._keep_fixed(configuration)
+            self._tried_filters = self._filters  # what could not be taken may be now
             self.guard.follow(configuration)
             self.feeds.follow(self.configuration)
         self._replace(snapshot, targets, take)
@@ -214,7 +216,7 @@ class PolicyInForce:
         if wanted is None:
             return
         assert self.names is not None
-        before, self._filters = self._filters, wanted
+        before, self._filters, self._tried_filters = self._filters, wanted, wanted
         try:
             snapshot = self._build(self.configuration, self.names.path, self.targets)
         except (PenstockError, OSError) as error:
