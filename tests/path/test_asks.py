@@ -209,6 +209,16 @@ def test_the_budget_is_over(box: AskingBox, content: bytes, reason: str) -> None
     box.turn(BUDGET_MS)
 
 
+def test_a_late_answer_is_none_to_the_next_request_of_its_connection(box: AskingBox) -> None:
+    talk = talk_in(box)
+    talk.client(ASKED)
+    late = box.ask()
+    box.turn(BUDGET_MS + 1)
+    assert name_of(talk.client(ASKED)) == "held"
+    assert box.answer(late, Verdict.block()) == []
+    assert reached(box.answer(box.ask(), Verdict.allow())) == [ASKED]
+
+
 def test_budgets_end_in_their_order(box: AskingBox) -> None:
     talks = []
     for number in range(5):
