@@ -327,7 +327,7 @@ def show_policy(project: Project) -> None:
 def test_policy(
     project: Project,
     recording: Annotated[Path, typer.Argument(metavar="RECORDED.json", help="Lines of the event log, or like it.")],
-    budget_ms: Annotated[int, typer.Option(min=1, max=1000, help="As `policy.budget_ms`.")] = 50,
+    budget_ms: Annotated[int, typer.Option(min=1, max=80, help="As `policy.budget_ms`.")] = 50,
     memory_mb: Annotated[int, typer.Option(min=64, help="As `policy.memory_mb`.")] = 256,
 ) -> None:
     """What a project says of recorded requests. Exit status 1 when a line expects something else, or a hook fails."""
