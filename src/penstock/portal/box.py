@@ -1,0 +1,100 @@
+"""The running box as the portal knows it: what is in force, what is counted, who is known; and how it is asked for changes.
+
+The control process answers for the line, the register at its own door for subscribers; the store is read beside it. It
+does not know HTTP, nor who may ask.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from penstock.control.configuration import Configuration
+from penstock.control.explain import ExplainError, Explanation, explain
+from penstock.control.subscribers.calls import ANSWER_S
+from penstock.control.subscribers.known import KnownSubscribers
+from penstock.errors import PenstockError
+from penstock.explain import find_profile
+from penstock.line.handover import Caller, HandoverError, RefusedError
+from penstock.policy.snapshot import Snapshot
+from penstock.portal.control_link import ControlLink
+from penstock.portal.problems import ProblemError
+
+TOLD_S = 0.5  # what was told is told again, whoever asks
+
+
+class AbsentError(PenstockError):
+    """A part of the box does not answer now; the text says which."""
+
+
+class Box:
+    """One running box. `link`: to its control process; `door`: of its register."""
+
+    def __init__(self, link: ControlLink, door: Path) -> None:
+        self.link, self.door = link, door
+        self._configuration: Configuration | None = None
+        self._snapshot: Snapshot | None = None
+        self._explaining, self._telling = threading.Lock(), threading.Lock()
+        self._told: dict[str, Any] = {}
+        self._told_s = float("-inf")
+
+    # ---- what is in force ---------------------------------------------------------------------------------------------
+    def follow(self, configuration: Configuration, snapshot: Snapshot | None) -> None:
+        """Have this be in force from here on."""
+        with self._explaining:
+            old, self._snapshot, self._configuration = self._snapshot, snapshot, configuration
+        if old is not None:
+            old.close()
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force. Raises AbsentError."""
+        if self._configuration is None:
+            raise AbsentError("nothing is in force yet: ask again")
+        return self._configuration
+
+    def explain(self, host: str, subscriber: str) -> Explanation:
+        """What would happen to a host for a subscriber who is known. Raises ExplainError, AbsentError, StoreError."""
+        with self._explaining:
+            if self._snapshot is None:
+                raise AbsentError("what is in force cannot be read now: ask again")
+            profile = find_profile(self.configuration, subscriber)
+            return explain(self.configuration, self._snapshot, host, subscriber, profile)
+
+    # ---- the control process ------------------------------------------------------------------------------------------
+    def tell(self) -> dict[str, Any]:
+        """Everything that is counted, at most half a second old. Raises LinkError."""
+        with self._telling:
+            if time.monotonic() - self._told_s > TOLD_S:
+                self._told, _ = self.link.ask("tell")
+                self._told_s = time.monotonic()
+            return self._told
+
+    def ask(self, word: str, **words: Any) -> dict[str, Any]:
+        """Have the control process do something. Raises LinkError."""
+        answer, _ = self.link.ask(word, **words)
+        with self._telling:
+            self._told_s = float("-inf")
+        return answer
+
+    # ---- the register -------------------------------------------------------------------------------------------------
+    @contextmanager
+    def known(self) -> Iterator[KnownSubscribers]:
+        """The store of subscribers, open to read. Raises StoreError."""
+        with KnownSubscribers(self.configuration.subscriber_register.database) as known:
+            yield known
+
+    def call_register(self, word: str, **words: Any) -> dict[str, Any]:
+        """Say something to the register, and wait until it holds. Raises AbsentError, and a problem for what it refuses."""
+        try:
+            with Caller(self.door) as caller:
+                return caller.ask(word, ANSWER_S, **words)
+        except RefusedError as error:
+            raise ProblemError(422, error.why) from None
+        except HandoverError:
+            raise AbsentError("the register does not answer now: what holds goes on holding; ask again") from None
+
+
+__all__ = ["AbsentError", "Box", "ExplainError"]
