@@ -4,10 +4,10 @@
             with --take-over, and another run on the pair: all that takes time first, then it leaves and we go on
     then    events to the log, metrics, SIGHUP (a new snapshot), both other processes watched and started again
 
-Packet process and register die with this one (their input ends); the cable and `steer` outlive all, and pass what nobody
-judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
-`control.subscribers.keeper`'s, API and pages `control.portal.keeper`'s, what it tells `control.reporter`'s, its place on the line `control.seat`'s and
-`control.succession`'s.
+Packet process, register and portal die with this one (their input ends); the cable and `steer` outlive all, and pass what
+nobody judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
+`control.subscribers.keeper`'s, API and pages `control.portal.keeper`'s, what it tells `control.reporter`'s, its place on
+the line `control.seat`'s and `control.succession`'s.
 """
 
 import contextlib
@@ -104,12 +104,12 @@ class Run:
         self.register = RegisterKeeper(lambda: self.stops)
         self.owners = RegisteredOwners(known.database)
         self.reporter = Reporter(self.shared)
-        self.portal = PortalKeeper(PortalWords(self).answer)
-        self.reporter.also_tell = self.portal.tell
         self.line_watch: LineWatch | None = None
         self.succession: Succession | None = None
         self.metrics: Any = None
         self.is_new = self.stops = self.reloads = False
+        self.portal = PortalKeeper(PortalWords(self).answer)
+        self.reporter.also_tell = self.portal.tell
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit status."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from penstock.control.configuration import Configuration
 from penstock.control.explain import ExplainError, Explanation, explain
-from penstock.control.subscribers.calls import ANSWER_S
 from penstock.control.subscribers.known import KnownSubscribers
 from penstock.errors import PenstockError
 from penstock.explain import find_profile
@@ -22,6 +21,7 @@ from penstock.policy.snapshot import Snapshot
 from penstock.portal.control_link import ControlLink
 from penstock.portal.problems import ProblemError
 
+REGISTER_S = 10.0  # of a register that may just be filling the kernel's tables: then ask again
 TOLD_S = 0.5  # what was told is told again, whoever asks
 
 
@@ -90,7 +90,7 @@ class Box:
         """Say something to the register, and wait until it holds. Raises AbsentError, and a problem for what it refuses."""
         try:
             with Caller(self.door) as caller:
-                return caller.ask(word, ANSWER_S, **words)
+                return caller.ask(word, REGISTER_S, **words)
         except RefusedError as error:
             raise ProblemError(422, error.why) from None
         except HandoverError:

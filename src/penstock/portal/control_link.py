@@ -66,9 +66,7 @@ class ControlLink:
 
     def hear(self, follow: Follow) -> bool:
         """Wait for one message, and do what it says; False at the end of all."""
-        content, descriptors, _, _ = socket.recv_fds(
-            self._talk, MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        content, descriptors, _, _ = socket.recv_fds(self._talk, MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not content:
             return False
         if content == b"follow":

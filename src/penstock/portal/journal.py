@@ -113,16 +113,16 @@ class Journal:
             query = "DELETE FROM events WHERE event IN (SELECT event FROM events WHERE at_s < ? ORDER BY at_s LIMIT ?)"
             old = connection.execute(query, (now_s - keep_days * DAY_S, DELETED_AT_ONCE)).rowcount
             last = connection.execute("SELECT max(event) FROM events").fetchone()[0] or 0
-            query = "DELETE FROM events WHERE event IN (SELECT event FROM events WHERE event <= ? ORDER BY event LIMIT ?)"
+            query = (
+                "DELETE FROM events WHERE event IN (SELECT event FROM events WHERE event <= ? ORDER BY event LIMIT ?)"
+            )
             many = connection.execute(query, (last - row_limit, DELETED_AT_ONCE)).rowcount
         if old or many:
             self._database.forget_log()
         return DELETED_AT_ONCE in (old, many)
 
     # ---- reading ------------------------------------------------------------------------------------------------------
-    def list_rows(
-        self, subscriber: str | None, before: int | None, limit: int, action: str | None = None
-    ) -> list[Row]:
+    def list_rows(self, subscriber: str | None, before: int | None, limit: int, action: str | None = None) -> list[Row]:
         """The latest events, or those before one, of one subscriber or of all."""
         conditions, values = ["event < ?"], [before if before is not None else 1 << 62]
         for name, value in (("subscriber", subscriber), ("action", action)):

@@ -16,7 +16,7 @@ ALL: frozenset[Role] = STAFF | {"selfcare"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may, and whether it is written down who did. Of subscribers everything is; of the rest, what changes something."""
+    """Who may, and whether it is written down who did: what concerns subscribers, and what changes something."""
 
     roles: frozenset[Role]
     is_audited: bool = True
@@ -55,10 +55,6 @@ RULES = {
     "create_token": Rule(OPERATOR),
     "revoke_token": Rule(OPERATOR),
     "list_audit": Rule(OPERATOR),
-    "start_capture": Rule(STAFF, of_one=True),
-    "list_captures": Rule(STAFF, of_one=True),
-    "get_capture": Rule(STAFF, of_one=True),
-    "delete_capture": Rule(STAFF, of_one=True),
 }
 """By the names of operations."""
 

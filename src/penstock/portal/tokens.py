@@ -1,7 +1,7 @@
 """Tokens, by which programs and people prove who they are, and the sessions of pages that were opened with one.
 
-A token is 256 random bits, said once and kept as its SHA-256: there is nothing to guess, so nothing slow is needed. It knows
-roles by name alone; what one may do, `roles` says.
+A token is 256 random bits, said once and kept as its SHA-256: there is nothing to guess, so nothing slow is needed. It
+knows roles by name alone; what one may do, `roles` says.
 """
 
 import secrets
@@ -50,7 +50,10 @@ class Tokens:
     def create(
         self, name: str, role: Role, subscriber: str | None, expires_s: float | None, now_s: float
     ) -> tuple[str, Token]:
-        """A new token: its text, which nobody can be told again, and what is known of it. Raises TokenError, DatabaseError."""
+        """A new token: its text, which nobody can be told again, and what is known of it.
+
+        Raises TokenError, DatabaseError.
+        """
         if (role == "selfcare") != (subscriber is not None):
             raise TokenError("expected a subscriber with the role selfcare, and with no other")
         text = secrets.token_urlsafe(32)

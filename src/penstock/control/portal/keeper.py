@@ -3,7 +3,7 @@
     control process                                  portal
       follow, 3 descriptors: configuration,     →      what is explained and shown from now on
               snapshot, names
-      lines of events                           →      the journal; on a socket of their own: full, they are counted and gone
+      lines of events                           →      the journal; what its socket does not hold is counted and gone
       the answer, with the number of the call   ←→     tell, switch, reload, capture (`words`)
 
 Nothing waits for it, ever: every send is one that may fail, what it asks is answered so many times a second and no oftener,
@@ -37,6 +37,7 @@ RESTART_S, RESTART_LIMIT_S = 1.0, 30.0  # between starts of one that dies at onc
 STEADY_S = 60.0  # one that lived for so long is started again at once
 SO_SNDBUFFORCE = 32
 LAST_WORDS = "failed"
+ALLOWED = "allowed"
 
 Answer = Callable[[str, dict[str, Any]], tuple[dict[str, Any], list[int]]]
 """A word and what goes with it: what to say, and descriptors, which are closed when they are sent. Raises PenstockError."""
@@ -114,17 +115,21 @@ class PortalKeeper:
     # ---- what it hears and says ---------------------------------------------------------------------------------------
     def tell(self, events: list[dict[str, Any]]) -> None:
         """Hand over events. What does not fit is counted, and gone."""
-        if self._events is None or not events:
+        if self._events is None:
             return
-        batch, size = [], 0
+        batch: list[bytes] = []
+        size = 0
         for fields in events:
+            if fields.get("reason") == ALLOWED:  # what the log has when it has everything
+                continue
             line = json.dumps(fields).encode()
             if batch and size + len(line) > BATCH_BYTES:
                 self._tell(batch)
                 batch, size = [], 0
             batch.append(line)
             size += len(line) + 1
-        self._tell(batch)
+        if batch:
+            self._tell(batch)
 
     def _tell(self, lines: list[bytes]) -> None:
         assert self._events is not None

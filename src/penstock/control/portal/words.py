@@ -26,12 +26,17 @@ from penstock.kernel.tables import LAYOUT_VERSION
 from penstock.line.inline import SIDES, Control, Pair
 from penstock.line.pins import Pins, find_tables, open_switches
 
-
 log = structlog.get_logger()
 
 
 class WordError(PenstockError):
     """What was asked makes no sense; the text says why."""
+
+
+class Counted(Protocol):
+    """Who hands events to the journal."""
+
+    lost_events: int
 
 
 class Asked(Protocol):
@@ -46,11 +51,9 @@ class Asked(Protocol):
     line_watch: LineWatch | None
     reloads: bool
 
-
-class Counted(Protocol):
-    """Who hands events to the journal."""
-
-    lost_events: int
+    @property
+    def portal(self) -> Counted:
+        """Its keeper."""
 
 
 class PortalWords:
@@ -58,7 +61,6 @@ class PortalWords:
 
     def __init__(self, run: Asked) -> None:
         self.run = run
-        self.keeper: Counted | None = None
 
     def answer(self, word: str, said: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         """What to say to a word. Raises PenstockError."""
@@ -95,7 +97,7 @@ class PortalWords:
             "verdicts": {verdict.name.lower(): count for verdict, count in ledger.verdicts.items()},
             "reasons": ledger.reasons,
             "lost_events": readings.lost_events,
-            "unwritten_events": self.keeper.lost_events if self.keeper else 0,
+            "unwritten_events": run.portal.lost_events,
             "exceptions": [
                 {
                     "cause": cause.name,
