@@ -21,8 +21,9 @@ import uvicorn
 from penstock.control.configuration import Configuration
 from penstock.control.exceptions import CAUSES
 from penstock.control.portal.settings import ApiSettings
-from penstock.control.subscribers.calls import SetCall, build_events
-from penstock.control.subscribers.choices import Choices
+from penstock.control.subscribers.calls import CallError, SetCall, build_events
+from penstock.control.subscribers.known import KnownSubscribers
+from penstock.control.subscribers.model import Change, Event
 from penstock.control.subscribers.register import Register
 from penstock.control.subscribers.store import Store
 from penstock.kernel.reasons import REASONS, Verdict
@@ -102,12 +103,11 @@ class Scene:
 
 
 class FakeRegister(threading.Thread):
-    """A register's door over a real store; choices are kept here."""
+    """A register's door over the real store."""
 
     def __init__(self, door: Path, configuration: Configuration) -> None:
         super().__init__(daemon=True)
         self.door, self.configuration = Door(door), configuration
-        self.choices: dict[str, Choices] = {}
         self.begun, self.stops = threading.Event(), threading.Event()
 
     def run(self) -> None:
@@ -122,30 +122,26 @@ class FakeRegister(threading.Thread):
         while not self.stops.is_set():
             for visitor, said in self.door.answer(select(self.door.sockets(), [], [], 0.02)[0]):
                 if said is not None:
-                    word, subscriber = said.pop("say"), said["subscriber"]
-                    visitor.say(**(self.set(**said) if word == "set" else self.tell(subscriber)))
+                    assert said.pop("say") == "set"
+                    visitor.say(**self.set(**said))
 
     def set(self, subscriber: str, choices: dict[str, Any] | None = None, **words: Any) -> dict[str, Any]:
         if words.get("profile", "kids") not in self.configuration.profiles:
             return {"word": "no", "why": f"there is no profile `{words['profile']}`"}
+        now_s = time.time()
+        events: list[Event] = []
         if choices is not None:
-            self.choices[subscriber] = self.choices.get(subscriber, Choices()).replace(choices)
+            with KnownSubscribers(self.configuration.subscriber_register.database) as known:
+                found = known.find_subscriber(subscriber)
+            assert found is not None
+            events.append(Change(subscriber, now_s, choices=found.choices.replace(choices)))
         if words:
             try:
-                events = build_events(SetCall(subscriber=subscriber, **words), self.configuration.scopes, time.time())
-            except Exception as error:
+                events += build_events(SetCall(subscriber=subscriber, **words), self.configuration.scopes, now_s)
+            except (CallError, ValueError) as error:
                 return {"word": "no", "why": str(error)}
-            self.register.apply(events, time.time())
+        self.register.apply(events, now_s)
         return {"word": "done"}
-
-    def tell(self, subscriber: str) -> dict[str, Any]:
-        choices = self.choices.get(subscriber, Choices())
-        on = {*self.configuration.profiles["kids"].services} | {
-            name for name, is_on in choices.services.items() if is_on
-        }
-        off = {name for name, is_on in choices.services.items() if not is_on}
-        effective = {"services": sorted(on - off), "paused": False, "safe_search": choices.safe_search or "off"}
-        return {"word": "told", "choices": choices.model_dump(mode="json"), "effective": effective}
 
 
 def _answer(talk: socket.socket, said: list[dict[str, Any]]) -> None:

@@ -124,6 +124,10 @@ def test_explain_says_why(scene: Scene) -> None:
     found = scene.call("GET", "/api/v1/explain", params={"host": "www.bad.example", "subscriber": "home"}).json()
     assert (found["action"], found["category"], found["service"]) == ("block", "phishing", "web")
     assert found["list"].endswith(":1")
+    scene.call("PATCH", "/api/v1/subscribers/homer/choices", json={"allow": ["bad.example"]})
+    found = scene.call("GET", "/api/v1/explain", params={"host": "www.bad.example", "subscriber": "homer"}).json()
+    assert found["action"] == "forward"
+    assert "own list" in found["reason"]
     path = {"host": "bad.example", "subscriber": "nobody"}
     assert scene.call("GET", "/api/v1/explain", params=path).status_code == 404
     assert scene.call("GET", "/api/v1/explain", params={"host": "a b", "subscriber": "home"}).status_code == 422

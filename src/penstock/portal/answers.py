@@ -4,7 +4,7 @@ They know no source: routes fill them.
 """
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
@@ -309,19 +309,6 @@ class SubscribersSeen(Answer):
     next_after: str | None
     known: int
     places: int
-
-
-class SubscriberSeen(SubscriberLine):
-    """All that is known of a subscriber."""
-
-    number: int
-    paused_until: datetime | None
-    assigned_profile: str | None
-    is_configured: bool
-    sessions: list[PlaceSeen]
-    devices: list[str]
-    effective: dict[str, Any] | None
-    """What holds now, as the register says; null while it does not answer."""
 
 
 class SubscriberChange(Asked):

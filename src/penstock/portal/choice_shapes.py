@@ -3,11 +3,13 @@
 What a shape lets through and choices do not (a name that is none, a zone that does not exist), choices themselves say.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from penstock.portal.answers import Answer, Asked, Flag
+from penstock.control.subscribers.known import Known
+from penstock.portal.answers import Answer, Asked, Flag, PlaceSeen, SubscriberLine, read_time
 
 Name = Annotated[str, Field(min_length=1, max_length=253, examples=["www.example.com"])]
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -70,13 +72,31 @@ class ChoicesShape(Asked):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class EffectiveSeen(BaseModel):
-    """What holds now, as the register says."""
+class EffectiveSeen(Answer):
+    """What holds now: profile, choices, those of the subscriber whose device it is, and the schedules of both."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    services: list[str]
+    paused: bool
+    safe_search: Level
+    youtube: Level
+    ech: str
+    unresolved: str
+    schedules: list[str]
+    """Those that are in force."""
+    next_change: datetime | None
+    """When a schedule begins or ends, or an override does."""
 
-    services: list[str] = []
-    paused: bool = False
+
+class SubscriberSeen(SubscriberLine):
+    """All that is known of a subscriber."""
+
+    number: int
+    paused_until: datetime | None
+    assigned_profile: str | None
+    is_configured: bool
+    sessions: list[PlaceSeen]
+    devices: list[str]
+    effective: EffectiveSeen
 
 
 class ChoicesSeen(Answer):
@@ -84,6 +104,33 @@ class ChoicesSeen(Answer):
 
     subscriber: str
     profile: str | None
+    paused_until: datetime | None
+    """Of a pause that somebody asked for; null: none, or one without an end."""
+    zone: str
+    """Whose clock schedules mean."""
     choices: ChoicesShape
     effective: EffectiveSeen
+    owners: list[str]
+    """Whose device it is."""
     devices: list[str]
+
+
+def describe_effective(known: Known) -> EffectiveSeen:
+    """What holds for a subscriber now."""
+    found = known.effective
+    return EffectiveSeen(
+        services=sorted(known.line.services),
+        paused=known.line.is_paused,
+        safe_search=found.safe_search,
+        youtube=found.youtube,
+        ech=found.ech,
+        unresolved=found.unresolved,
+        schedules=list(found.schedules),
+        next_change=read_time(found.next_change_s),
+    )
+
+
+def find_pause(known: Known) -> datetime | None:
+    """When a pause that somebody asked for ends."""
+    until = known.changes.get("paused_until_s")
+    return read_time(until[0] / 1000) if until and known.line.is_paused else None

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from penstock.control.subscribers.choices import ChoicesError, check_choices, parse_host
 from penstock.portal.answers import OverrideAsked, PathId, PauseMinutes, PauseUntil
 from penstock.portal.caller import Caller, Known
-from penstock.portal.choice_shapes import ChoicesSeen, ChoicesShape, EffectiveSeen
+from penstock.portal.choice_shapes import ChoicesSeen, ChoicesShape, describe_effective, find_pause
 from penstock.portal.journal import now_s
 from penstock.portal.portal import Here, Portal
 from penstock.portal.problems import ProblemError
@@ -82,21 +82,23 @@ def revoke_override(here: Here, subscriber: PathId, name: str) -> ChoicesSeen:
 
 
 def read_choices(here: Portal, subscriber: str) -> ChoicesSeen:
-    """What a subscriber chose, as the register says. Raises ProblemError, PenstockError."""
+    """What a subscriber chose. Raises ProblemError, StoreError."""
     known = find_known(here, subscriber)
-    told = here.box.call_register("choices", subscriber=subscriber)
     return ChoicesSeen(
         subscriber=known.id,
         profile=known.line.profile,
-        choices=ChoicesShape.model_validate(told["choices"]),
-        effective=EffectiveSeen(**told["effective"]),
+        paused_until=find_pause(known),
+        zone=known.choices.zone or here.box.configuration.subscriber_register.zone,
+        choices=ChoicesShape.model_validate(known.choices.model_dump(mode="json")),
+        effective=describe_effective(known),
+        owners=list(known.owners),
         devices=list_devices(here, known.id),
     )
 
 
 def _list_overrides(here: Portal, subscriber: str) -> list[dict[str, Any]]:
     """Those that are in force; what is over needs no row."""
-    choices = read_choices(here, subscriber).choices
+    choices = find_known(here, subscriber).choices
     return [one.model_dump() for one in choices.overrides if one.until_s > now_s()]
 
 
@@ -118,7 +120,7 @@ def _set_choices(here: Portal, subscriber: str, given: dict[str, Any], caller: C
     }:
         raise ProblemError(422, f"services: there is no service `{min(unknown)}`")
     if caller.token.role == "selfcare" and "overrides" in given:
-        present = [one.model_dump() for one in read_choices(here, subscriber).choices.overrides]
+        present = [one.model_dump() for one in find_known(here, subscriber).choices.overrides]
         if given["overrides"] != present:
             raise ProblemError(403, "overrides are granted by the operator")
     here.box.call_register("set", subscriber=subscriber, choices=given)

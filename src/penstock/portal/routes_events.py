@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Query
 
-from penstock.errors import PenstockError
 from penstock.portal.answers import DaySeen, EventSeen, EventsSeen, HostSeen, PathId, Week
 from penstock.portal.journal import Refusals, Row, now_s, stamp_time
-from penstock.portal.portal import Here, Portal
-from penstock.portal.routes_choices import read_choices
+from penstock.portal.portal import Here
 from penstock.portal.routes_subscribers import find_known
 from penstock.portal.routing import NOT_FOUND, make_router
 
@@ -45,24 +43,13 @@ def list_subscriber_events(
 @router.get("/subscribers/{subscriber}/week", operation_id="get_week", responses=NOT_FOUND)
 def get_week(here: Here, subscriber: PathId) -> Week:
     """What was refused to a subscriber in the last seven days, by day (of his time zone) and category."""
-    find_known(here, subscriber)
-    zone = find_zone(here, subscriber)
+    zone = ZoneInfo(find_known(here, subscriber).choices.zone or here.box.configuration.subscriber_register.zone)
     today = datetime.fromtimestamp(now_s(), zone).date()
     first = today - timedelta(days=DAYS - 1)
     since = datetime(first.year, first.month, first.day, tzinfo=zone)
     return build_week(
         subscriber, here.journal.read_refusals(subscriber, since.timestamp()), first, zone, here.settings.keep_days
     )
-
-
-def find_zone(here: Portal, subscriber: str) -> ZoneInfo:
-    """The time zone that a subscriber chose, or the configuration's. Raises StoreError, AbsentError."""
-    default = str(getattr(here.box.configuration.subscriber_register, "zone", "UTC"))
-    try:
-        chosen = read_choices(here, subscriber).choices.zone
-    except PenstockError:
-        chosen = None  # the register does not answer: a week by another clock is better than none
-    return ZoneInfo(chosen or default)
 
 
 def build_week(subscriber: str, refusals: list[Refusals], first: date, zone: ZoneInfo, kept_days: int) -> Week:

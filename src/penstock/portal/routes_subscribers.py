@@ -1,6 +1,5 @@
 """Subscribers: who there is, where each is, what holds for him, and what is to hold from now on."""
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -8,16 +7,15 @@ from fastapi import Query
 from penstock.control.subscribers.known import Known as KnownOne
 from penstock.control.subscribers.known import KnownPlace
 from penstock.control.subscribers.place_text import parse_endpoint, word_place
-from penstock.errors import PenstockError
 from penstock.portal.answers import (
     PathId,
     PlaceSeen,
     SubscriberChange,
     SubscriberLine,
-    SubscriberSeen,
     SubscribersSeen,
     read_time,
 )
+from penstock.portal.choice_shapes import SubscriberSeen, describe_effective, find_pause
 from penstock.portal.portal import Here, Portal
 from penstock.portal.problems import ProblemError
 from penstock.portal.routing import NOT_FOUND, make_router
@@ -111,19 +109,15 @@ def _find_scope(here: Portal, name: str | None) -> int:
 
 
 def _describe(here: Portal, known: KnownOne) -> SubscriberSeen:
-    until = known.changes.get("paused_until_s")
-    effective = None
-    with suppress(PenstockError):  # the rest is known without the register
-        effective = here.box.call_register("choices", subscriber=known.id).get("effective")
     return SubscriberSeen(
         **_describe_line(known),
         number=known.number,
-        paused_until=read_time(until[0] / 1000) if until and known.line.is_paused else None,
+        paused_until=find_pause(known),
         assigned_profile=known.assigned_profile,
         is_configured=known.is_configured,
         sessions=[_describe_place(place) for place in known.places],
         devices=list_devices(here, known.id),
-        effective=effective,
+        effective=describe_effective(known),
     )
 
 
