@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -52,7 +53,7 @@ MAPPED = (
     tables.path_counters,
     tables.verdict_times,
 )
-READ = (tables.addresses, tables.subscribers)  # who reads hostile packets writes nothing of these
+READ = (tables.addresses, tables.subscribers, tables.own_names)  # who reads hostile packets writes nothing of these
 STOP_S = 1.0  # for a worker to end its turn
 DRAIN_S, DRAINED_S = 0.02, 1.0  # behind the last packet that went up; for rings to become empty
 TAKE_S = 5.0  # a worker takes its orders once per batch; longer means that it is dead
@@ -103,6 +104,7 @@ class Engine:
         self.options = standing["options"]
         self.snapshot: Snapshot | None = None
         self.bindings = np.zeros(BINDINGS_BYTES, np.uint8)  # what one worker learns of a client, all know
+        self.token_key = secrets.token_bytes(32)
         self.wire_fds = standing["wire_fds"]
         self.workers = [self._make_worker(number) for number in range(standing["workers"])]
         self.threads: list[WorkerThread] = []
@@ -127,6 +129,7 @@ class Engine:
             times,
             self.shared.block(number),
             self.bindings,
+            self.token_key,
         )
         memory.set(layout.W_RING, ring.address)
         memory.set(layout.W_RING_FD, ring.fd)

@@ -39,6 +39,7 @@ from penstock.control.portal.keeper import PortalKeeper
 from penstock.control.portal.words import PortalWords
 from penstock.control.reporter import Reporter, open_log
 from penstock.control.seat import Seat
+from penstock.control.service_bits import place_services
 from penstock.control.subscribers.calls import find_register_door
 from penstock.control.subscribers.keeper import RegisterError, RegisterKeeper
 from penstock.control.subscribers.owners import RegisteredOwners
@@ -85,7 +86,7 @@ class Run:
 
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
         self.pair, self.ready_path, self.takes_over = pair, ready_path, takes_over
-        configuration = load_configuration(configuration_path)
+        configuration = place_services(load_configuration(configuration_path))
         if configuration.policy.project is not None:
             raise RunError("policy.project: expected null: in line no request waits for hooks in this version")
         check_kernel()

@@ -353,6 +353,10 @@ def _check_services(configuration: Configuration) -> Iterator[tuple[Location, st
                 yield location, f"expected a category that one of `lists` fills: {suggest_name(category, filled)}"
             if action == "redirect" and not (service.redirect_url or configuration.page.redirect_url):
                 yield location, f"expected `redirect_url` in `services.{name}` or `page` beside the action `redirect`"
+    for number, category in enumerate(configuration.court_orders.categories):
+        if category not in filled:
+            known = suggest_name(category, filled)
+            yield ("court_orders", "categories", number), f"expected a category that one of `lists` fills: {known}"
 
 
 def _check_choices(configuration: Configuration) -> Iterator[tuple[Location, str]]:

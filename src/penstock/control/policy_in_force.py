@@ -24,6 +24,7 @@ from penstock.control.lists.in_force import NamesInForce
 from penstock.control.lists.names_file import NamesError, is_current
 from penstock.control.preparation import FindMoves, FindTargets, Preparation, Preparations
 from penstock.control.safe_search import Addresses, find_targets
+from penstock.control.service_bits import place_services
 from penstock.control.snapshot import seal_snapshot
 from penstock.errors import PenstockError
 from penstock.policy.snapshot import Snapshot
@@ -105,7 +106,7 @@ class PolicyInForce:
         if self._asked:
             find_moves, self._asked = self._asked, None
             try:
-                self._prepare(load_configuration(self.path), None, find_targets, find_moves)
+                self._prepare(place_services(load_configuration(self.path)), None, find_targets, find_moves)
             except (PenstockError, OSError) as error:
                 log.error(NOT_RELOADED, error=str(error))
             return

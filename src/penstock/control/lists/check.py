@@ -11,6 +11,7 @@ from penstock.control.guard import find_change
 from penstock.control.guard_report import render_finding
 from penstock.control.last_hour import read_last_hours
 from penstock.control.lists.build import build_names
+from penstock.control.service_bits import read_services
 from penstock.control.snapshot import build_snapshot
 from penstock.control.subscribers.owners import RegisteredOwners
 from penstock.errors import PenstockError
@@ -22,7 +23,7 @@ def check_lists(configuration_path: Path, ingress: str | None) -> int:
 
     Returns 1 when one of them would not take the change, else 0. Raises PenstockError without any, and for mistakes.
     """
-    configuration, status = load_configuration(configuration_path), 0
+    configuration, status = read_services(load_configuration(configuration_path)), 0
     runs = [(process, hour) for process, hour in read_last_hours() if "snapshot" in hour.note]
     runs = [(process, hour) for process, hour in runs if ingress in (None, hour.note["ingress"])]
     if not runs:
