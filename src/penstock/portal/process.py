@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ END_S = 2  # for answers that are under way
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, whom no signal ends: the control process decides."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals as they are."""
+        yield
 
 
 class PortalError(PenstockError):
@@ -92,7 +102,7 @@ def forget_old(portal: Portal) -> None:
         time.sleep(FORGET_S)
 
 
-def serve_orders(link: ControlLink, box: Box, server: uvicorn.Server) -> None:
+def serve_orders(link: ControlLink, box: Box, server: Server) -> None:
     """Follow the control process; its end is the server's."""
     with suppress(OSError, ValueError):
         while link.hear(box.follow):
@@ -102,10 +112,10 @@ def serve_orders(link: ControlLink, box: Box, server: uvicorn.Server) -> None:
     os._exit(0)  # a call that hangs holds nobody up
 
 
-def configure_server(portal: Portal, settings: ApiSettings) -> uvicorn.Server:
+def configure_server(portal: Portal, settings: ApiSettings) -> Server:
     """uvicorn, bounded, with the app of a portal."""
     tls = settings.tls
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             build_app(portal),
             lifespan="off",
