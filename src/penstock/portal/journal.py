@@ -62,8 +62,10 @@ class Refusals:
     category: str | None
 
 
-def read_event(fields: dict[str, Any]) -> tuple[Any, ...] | None:
+def read_event(fields: Any) -> tuple[Any, ...] | None:
     """The row of an event's line; None for what is no request. Raises ValueError, KeyError, TypeError."""
+    if not isinstance(fields, dict):
+        raise TypeError("no event")
     if "action" not in fields:
         return None
     at_s = datetime.strptime(fields["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
