@@ -9,11 +9,11 @@ from penstock.portal.caller import COOKIE, Known, check_failures, check_origin, 
 from penstock.portal.journal import now_s
 from penstock.portal.portal import Here
 from penstock.portal.problems import ProblemError
-from penstock.portal.routing import PREFIX, describe_problems, make_router
+from penstock.portal.routing import COMMON, PREFIX, make_router
 from penstock.portal.tokens import SESSION_S, Token
 
 router = make_router("me")
-open_router = APIRouter(prefix=PREFIX, tags=["me"], responses=describe_problems(401, 403, 413, 422, 429, 500, 503))
+open_router = APIRouter(prefix=PREFIX, tags=["me"], responses=COMMON)
 
 
 def _describe(token: Token) -> Me:

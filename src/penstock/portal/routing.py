@@ -9,6 +9,7 @@ from penstock.portal.problems import MEDIA_TYPE
 
 PREFIX = "/api/v1"
 TEXTS = {
+    400: "A body that cannot be read.",
     401: "No token, or none that holds.",
     403: "A token that is not for that.",
     404: "There is none of that name.",
@@ -26,7 +27,7 @@ def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": TEXTS[status], "content": content} for status in statuses}
 
 
-COMMON = describe_problems(401, 403, 413, 422, 429, 500, 503)
+COMMON = describe_problems(400, 401, 403, 413, 422, 429, 500, 503)
 NOT_FOUND = describe_problems(404)
 
 
