@@ -165,6 +165,19 @@ def explain(
 
 
 @app.command()
+def report(
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG...", help="Logs of events, plain or .gz; -: standard input.")
+    ],
+) -> None:
+    """What services on trial would have refused, and what the others refused."""
+    with one_line_errors():
+        from penstock.report import print_report
+
+        print_report(logs)
+
+
+@app.command()
 def check(
     ingress: Ingress,
     egress: Egress,
