@@ -69,13 +69,19 @@ def format_location(location: Location) -> str:
 
 def translate_error(file: Path, document: Document, model: type[BaseModel], error: ErrorDetails) -> Problem:
     """One error of pydantic's as a problem."""
+    location, expected, at_key = describe_error(model, error)
+    return build_problem(file, document, location, expected, at_key)
+
+
+def describe_error(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str, bool]:
+    """Where an error of pydantic's is, what was expected there, and whether it is the key itself that is wrong."""
     location = error["loc"]
     at_key = location[-1:] == ("[key]",)
     if at_key:
         location = location[:-1]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return build_problem(file, document, location, _name_keys(model, location), at_key=True)
+        return location, _name_keys(model, location), True
     if kind == "literal_error":
         expected = f"expected {context['expected']}".replace("'", "`")
     elif kind in ("greater_than_equal", "less_than_equal"):
@@ -83,11 +89,13 @@ def translate_error(file: Path, document: Document, model: type[BaseModel], erro
         expected = f"expected {bound} {context.get('ge', context.get('le')):,}"
     elif kind == "string_too_long":
         expected = f"expected at most {context['max_length']} characters"
+    elif kind == "too_long":
+        expected = f"expected at most {context['max_length']} entries, not {context['actual_length']}"
     elif kind == "value_error":
         expected = str(context["error"])
     else:
         expected = EXPECTED.get(kind) or f"expected something else: {error['msg']}"
-    return build_problem(file, document, location, expected, at_key)
+    return location, expected, at_key
 
 
 def suggest_name(name: object, names: Iterable[str]) -> str:

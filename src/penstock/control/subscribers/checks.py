@@ -34,6 +34,12 @@ def to_ms(at_s: float) -> int:
     return round(at_s * 1000)
 
 
+def check_time(at_s: float) -> float:
+    """`at_s`, where it is a time. Raises ValueError."""
+    to_ms(at_s)
+    return at_s
+
+
 def to_expiry(expires_s: float | None) -> int | None:
     """The second in which something is over; None: never. Raises ValueError for what is no time."""
     if expires_s is None or expires_s == math.inf:
