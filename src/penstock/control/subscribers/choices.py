@@ -8,6 +8,7 @@ comes to at a moment, `effective` says; it does not know which services there ar
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Self
@@ -69,6 +70,10 @@ def _read_off(value: Any) -> Any:
     return "off" if value is False else value
 
 
+def _round_up(until_s: float) -> float:
+    return float(math.ceil(check_time(until_s)))
+
+
 def _order_days(days: tuple[Day, ...]) -> tuple[Day, ...]:
     return tuple(day for day in DAYS if day in days)
 
@@ -116,7 +121,8 @@ class Override(Model):
     """A name that he may go to for a while, whatever else holds: granted by the operator."""
 
     name: Host
-    until_s: Annotated[float, AfterValidator(check_time)]
+    until_s: Annotated[float, AfterValidator(_round_up)]
+    """Seconds since 1970, whole ones."""
 
 
 class Choices(Model):

@@ -1,6 +1,6 @@
 """When a schedule is in force: as the clock on the wall shows it, at every instant.
 
-    on     at the instants whose wall clock shows a time in [begin, end) of a day on which it begins (or of the night behind it)
+    on     at the instants whose wall clock shows a time in [begin, end) of a day on which it begins, or of the night behind
 
 So a time that a clock change repeats is in force twice, one that it leaves out never, and a night is longer or shorter by
 an hour. Instants are seconds since 1970. No clock is read here; whose zone it is, and what holds meanwhile, others know.
