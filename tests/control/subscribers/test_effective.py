@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from penstock.control.configuration import Profile
 from penstock.control.subscribers.choices import DAYS, Choices, Schedule
-from penstock.control.subscribers.effective import Effective, Layer, find_effective, is_in_trial, list_owners
+from penstock.control.subscribers.devices import list_owners
+from penstock.control.subscribers.effective import Effective, Layer, find_effective, is_in_trial
 from penstock.control.subscribers.schedules import is_active
 
 SERVICES = ["web", "ads", "kids"]

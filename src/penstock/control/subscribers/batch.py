@@ -5,13 +5,16 @@ knows rows, not tables, and no event: `rules` calls it for those, `sweep` for wh
 """
 
 from penstock.control.subscribers.checks import to_ms
+from penstock.control.subscribers.devices import list_owners
+from penstock.control.subscribers.effective import Layer, find_effective
+from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import find_shape, unpack_place
 from penstock.control.subscribers.rows import CONFIGURATION, Rows, Session, Subscriber, Words
 from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.subscribers.store import Catalogue, Store
-from penstock.control.subscribers.terms import Terms
-from penstock.control.subscribers.updates import Updates
+from penstock.control.subscribers.terms import Person, Terms
+from penstock.control.subscribers.updates import NamesChange, Updates
 
 SHARE = 2000  # rows of one kind that time takes away in one transaction: about 50 ms
 
@@ -23,7 +26,7 @@ class Batch:
         self, store: Store, catalogue: Catalogue, settings: RegisterSettings, terms: Terms, now_s: float
     ) -> None:
         self.store, self.catalogue, self.settings, self.terms = store, catalogue, settings, terms
-        self.now_s, self.now_ms = int(now_s), to_ms(now_s)
+        self.now_s, self.now_ms, self.exact_now_s = int(now_s), to_ms(now_s), now_s
         self.rows = Rows(store.connection, catalogue, self.now_s)
         self.updates = Updates()
         self.share = SHARE
@@ -140,6 +143,9 @@ class Batch:
         if number is None:
             self.updates.report("full", name, "subscribers")
             return None
+        if list_owners(name):
+            self.catalogue.note_devices()
+        self._hold_devices(name)
         subscriber = self.rows.make_subscriber(name, number)
         self.updates.lines[number] = self.terms.nobody  # until the end of the batch
         self.touch(number)
@@ -166,11 +172,17 @@ class Batch:
 
     def forget(self, number: int) -> None:
         """Forget who had a number: nothing holds for it any more."""
-        self.store.connection.execute("DELETE FROM subscribers WHERE number=?", (number,))
+        self.rows.fetch_numbers((number,))
+        forgotten = self.rows.find_number(number)
+        self._hold_devices(forgotten.id)
+        names = self._list_gone(number, self._judge(forgotten, is_before=True))
+        if names:
+            self.updates.names[number] = NamesChange(names, {})
+        for statement in ("DELETE FROM subscribers WHERE number=?", "DELETE FROM choices WHERE number=?"):
+            self.store.connection.execute(statement, (number,))
         self.store.connection.execute("INSERT INTO freed(number) VALUES(?)", (number,))
-        forgotten = self.rows.numbers.pop(number, None)
-        if forgotten:
-            self.rows.ids[forgotten.id] = None
+        del self.rows.numbers[number]
+        self.rows.ids[forgotten.id] = None
         self.updates.lines[number] = self.terms.nobody
         self.updates.look_again.add(number)
         self.updates.counts["forgotten"] += 1
@@ -179,8 +191,24 @@ class Batch:
         """What the configuration and calls say of him, which is about to change, or what sources say."""
         words = self.rows.fetch_words(subscriber)
         if subscriber.before is None and subscriber.number not in self.updates.lines:
-            subscriber.before = self.terms.judge(subscriber.profile, words, self.catalogue.words)
+            subscriber.before = self._judge(subscriber, is_before=True)
+            self._hold_devices(subscriber.id)
         return words
+
+    def _hold_devices(self, name: str) -> None:
+        """What holds for his devices is about to change with him."""
+        for device in self.rows.find_devices(name):
+            if device.before is None and device.number not in self.updates.lines:
+                device.before = self._judge(device, is_before=True)
+
+    def _judge(self, subscriber: Subscriber, is_before: bool = False) -> Holding:
+        """What holds for him; `is_before`: what the tables say, where time has changed it since."""
+        people = [*self.rows.find_owners(subscriber.id), subscriber]
+        all_words = [self.rows.fetch_words(one) for one in people]
+        due = [words.next_s - 1 for words in all_words if words.next_s is not None and words.next_s <= self.now_s]
+        at_s = min([self.exact_now_s, *due]) if is_before else self.exact_now_s
+        said = [Person(one.id, one.profile, words) for one, words in zip(people, all_words, strict=True)]
+        return self.terms.judge(said, self.catalogue.words, at_s)
 
     def touch(self, number: int) -> None:
         """Something was said of him, or he lost a place: he may be idle from now on, or is no longer."""
@@ -191,21 +219,44 @@ class Batch:
         """Write the rows, and say what holds now."""
         self.rows.write()
         self.store.connection.executemany(_TOUCH, [(self.now_s, number) for number in sorted(self._touched) if number])
-        for number, subscriber in self.rows.numbers.items():
-            is_new = number in self.updates.lines
-            if subscriber.before is None and not is_new:
-                continue
-            line = self.terms.judge(subscriber.profile, self.rows.fetch_words(subscriber), self.catalogue.words)
-            before = subscriber.before
-            if is_new or line != before:
-                self.updates.lines[number] = line
-            if before and (before.profile, before.is_paused) != (line.profile, line.is_paused):
-                self.updates.look_again.add(number)
+        for number, subscriber in list(self.rows.numbers.items()):
+            if subscriber.before is not None or number in self.updates.lines:
+                self._tell(subscriber)
         return self.updates
+
+    def _tell(self, subscriber: Subscriber) -> None:
+        """Say what holds for him, where it is not what held before, and note when that ends by itself."""
+        number, before, after = subscriber.number, subscriber.before, self._judge(subscriber)
+        if before is None or after.line != before.line:
+            self.updates.lines[number] = after.line
+        gone = self._list_gone(number, before)
+        if gone != after.names.keys() or (before and before.names != after.names):
+            self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
+        if before and before.disagrees(after):
+            self.updates.look_again.add(number)
+        words = self.rows.fetch_words(subscriber)
+        if words.chosen_ms >= 0:
+            self._note_next(subscriber, words)
+
+    def _list_gone(self, number: int, before: Holding | None) -> frozenset[str]:
+        """Names that the table may have of a number; another one may have had it in this batch."""
+        told = self.updates.names.get(number)
+        return frozenset(before.names if before else ()) | (told.gone if told else frozenset())
+
+    def _note_next(self, subscriber: Subscriber, words: Words) -> None:
+        """His own choices' next change; his owner's are the owner's."""
+        layers = [Layer(None, self.rows.fetch_words(one).choices) for one in self.rows.find_owners(subscriber.id)]
+        zone = next((one.choices.zone for one in reversed(layers) if one.choices.zone), self.terms.zone)
+        next_s = find_effective([Layer(None, words.choices)], self.exact_now_s, zone).next_change_s
+        if next_s != words.next_s:
+            words.next_s = next_s
+            row = (next_s, subscriber.number)
+            self.store.connection.execute("UPDATE choices SET next_s=? WHERE number=?", row)
 
 
 # While somebody has sessions nobody asks when he was last heard of: his row is left alone.
 _TOUCH = """UPDATE subscribers SET seen_s=?1,
 is_idle = NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2)
 AND NOT EXISTS(SELECT 1 FROM configured c WHERE c.number=?2) AND NOT EXISTS(SELECT 1 FROM changes h WHERE h.number=?2)
+AND NOT EXISTS(SELECT 1 FROM choices o WHERE o.number=?2 AND o.text <> '{}')
 WHERE number=?2 AND (is_idle OR NOT EXISTS(SELECT 1 FROM sessions s WHERE s.number=?2))"""

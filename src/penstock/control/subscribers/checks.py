@@ -5,10 +5,10 @@ Each raises ValueError with what was expected. It does not know what becomes of 
 
 import math
 
+from penstock.control.subscribers.choices import TIME_LIMIT_S
 from penstock.control.subscribers.model import Assign, Change, Event, Restart
 
 NAME_LIMIT = 253  # the longest RADIUS attribute (RFC 2865 5)
-TIME_LIMIT_S = 1 << 37  # about the year 6300; six bytes of milliseconds hold it
 FOREVER_MS = (1 << 47) - 1  # a pause without an end
 RATE_LIMIT = 1_000_000_000
 
@@ -32,12 +32,6 @@ def to_ms(at_s: float) -> int:
     if not 0 <= at_s < TIME_LIMIT_S:
         raise ValueError(f"expected a time in seconds since 1970, not {at_s}")
     return round(at_s * 1000)
-
-
-def check_time(at_s: float) -> float:
-    """`at_s`, where it is a time. Raises ValueError."""
-    to_ms(at_s)
-    return at_s
 
 
 def to_expiry(expires_s: float | None) -> int | None:

@@ -10,16 +10,14 @@ comes to at a moment, `effective` says; it does not know which services there ar
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
 from penstock.control.fields import Label, Model, Switch
 from penstock.control.lists.entries import BadLine, parse_name
-from penstock.control.problems import describe_error, format_location, suggest_name
-from penstock.control.subscribers.checks import check_time
+from penstock.control.problems import describe_error, format_location
+from penstock.control.subscribers.zones import parse_zone
 from penstock.control.values import build_name_parser
 from penstock.errors import PenstockError
 
@@ -29,6 +27,7 @@ SERVICES_LIMIT = 64
 NAMES_LIMIT = 500
 SCHEDULES_LIMIT = 16
 OVERRIDES_LIMIT = 100
+TIME_LIMIT_S = 1 << 37  # about the year 6300; six bytes of milliseconds hold it
 TEXT_LIMIT = 32_768  # characters of the JSON: a message at the register's door has twice as many bytes
 
 
@@ -38,21 +37,6 @@ class ChoicesError(PenstockError):
     def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{field}: {expected}" if field else expected for field, expected in self.problems))
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def parse_zone(value: Any) -> str:
-    """The name of a time zone. Raises ValueError."""
-    if not isinstance(value, str) or value not in _zone_names():
-        near = suggest_name(value, _zone_names()) if isinstance(value, str) else ""
-        hint = f": {near}" if near.startswith("did") else ""
-        raise ValueError(f"expected a time zone such as Europe/Madrid or UTC{hint}")
-    ZoneInfo(value)
-    return value
 
 
 def parse_host(value: Any) -> str:
@@ -71,7 +55,9 @@ def _read_off(value: Any) -> Any:
 
 
 def _round_up(until_s: float) -> float:
-    return float(math.ceil(check_time(until_s)))
+    if not 0 <= until_s < TIME_LIMIT_S:
+        raise ValueError(f"expected a time in seconds since 1970, not {until_s}")
+    return float(math.ceil(until_s))
 
 
 def _order_days(days: tuple[Day, ...]) -> tuple[Day, ...]:
@@ -200,6 +186,23 @@ def read_choices(text: str | bytes) -> Choices:
     except ValueError as error:
         raise ChoicesError([("", f"expected JSON: {error}")]) from None
     return check_choices(content)
+
+
+def load_choices(text: str) -> Choices:
+    """Choices from what `write` wrote, without a look at what they hold: what was right once stays in force, also when this
+    version takes no more of it."""
+    content = json.loads(text)
+    for key in ("allow", "deny"):
+        content[key] = tuple(content.get(key, ()))
+    content["schedules"] = tuple(_load_schedule(one) for one in content.get("schedules", ()))
+    content["overrides"] = tuple(Override.model_construct(**one) for one in content.get("overrides", ()))
+    return Choices.model_construct(**content)
+
+
+def _load_schedule(content: dict[str, Any]) -> Schedule:
+    for key in ("days", "services"):
+        content[key] = tuple(content.get(key, ()))
+    return Schedule.model_construct(**content)
 
 
 def list_problems(model: type[Model], error: ValidationError) -> list[tuple[str, str]]:

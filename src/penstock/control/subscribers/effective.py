@@ -19,7 +19,6 @@ NameAction = Literal["allow", "deny"]
 Level = Literal["off", "moderate", "strict"]
 Ech = Literal["keep", "remove", "refuse"]
 Unresolved = Literal["ignore", "report", "block"]
-DEVICE_MARK = "/"
 _LEVELS: tuple[Level, ...] = ("off", "moderate", "strict")
 _ECH: tuple[Ech, ...] = ("keep", "remove", "refuse")
 _UNRESOLVED: tuple[Unresolved, ...] = ("ignore", "report", "block")
@@ -96,12 +95,6 @@ def _list_schedules(layers: Sequence[Layer], zone: str) -> Iterator[tuple[Schedu
     for _, choices in layers:
         zone = choices.zone or zone
         yield from ((schedule, zone) for schedule in choices.schedules)
-
-
-def list_owners(name: str) -> list[str]:
-    """The ids whose device a subscriber of this id is, if somebody has them: the outermost first."""
-    ends = [at for at, letter in enumerate(name) if letter == DEVICE_MARK]
-    return [name[:at] for at in ends if 0 < at < len(name) - 1]
 
 
 def is_in_trial(service: str, subscriber: str, share: float) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.control.subscribers.loading import read_lines, read_places
+from penstock.control.subscribers.effective import NameAction
+from penstock.control.subscribers.loading import read_lines, read_names, read_places
 from penstock.control.subscribers.schema import explain_errors, open_reader
 from penstock.control.subscribers.terms import Terms
 from penstock.control.subscribers.updates import Line
@@ -32,7 +33,12 @@ class KeptRegister:
         with explain_errors(self._path):
             yield from read_places(self._connection)
 
-    def load_lines(self) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
+    def load_lines(self, now_s: float) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
         """What holds, and for which numbers, in parts."""
         with explain_errors(self._path):
-            yield from read_lines(self._connection, self._terms)
+            yield from read_lines(self._connection, self._terms, now_s)
+
+    def load_names(self, now_s: float) -> Iterator[tuple[int, str, NameAction]]:
+        """Every own name that holds, and whose."""
+        with explain_errors(self._path):
+            yield from read_names(self._connection, self._terms, now_s)

@@ -3,7 +3,8 @@
 It reads the store beside the process that writes, and also when there is none; it keeps nobody waiting and changes nothing.
 """
 
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from penstock.control.configuration import Configuration
+from penstock.control.subscribers.choices import Choices
+from penstock.control.subscribers.effective import Effective
+from penstock.control.subscribers.loading import PersonRow, read_people
 from penstock.control.subscribers.model import Place, Source
 from penstock.control.subscribers.place_key import pack_place, unpack_place
 from penstock.control.subscribers.rows import (
@@ -23,7 +27,7 @@ from penstock.control.subscribers.rows import (
 )
 from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS, explain_errors, open_reader
 from penstock.control.subscribers.store import SOURCES, select
-from penstock.control.subscribers.terms import Terms
+from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import Line
 
 FIELDS = {PROFILE: "profile", FAILS_CLOSED: "fail", PACKETS_PER_S: "packets_per_s", PAUSED: "paused_until_s"}
@@ -51,7 +55,13 @@ class Known:
     seen_s: float
     """When he was last heard of."""
     line: Line
-    """What holds for him."""
+    """What holds for him now."""
+    effective: Effective
+    """What his choices and those of his owners come to now."""
+    choices: Choices
+    """His own."""
+    owners: tuple[str, ...]
+    """Whose device he is, the outermost first."""
     assigned_profile: str | None
     """The one that a source named."""
     is_configured: bool
@@ -63,9 +73,9 @@ class Known:
 class KnownSubscribers:
     """The store, open to read."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreError, also when there is no store yet."""
-        self._path = path
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: which moment is now. Raises StoreError, also when there is no store yet."""
+        self._path, self._clock = path, clock
         self._connection = open_reader(path)
 
     def __enter__(self) -> "KnownSubscribers":
@@ -150,29 +160,32 @@ class KnownSubscribers:
         with self._reading():
             terms = self._read_terms()
             query = f"SELECT s.number, s.id, s.profile, s.seen_s FROM subscribers s WHERE {condition}"
-            return [self._describe(terms, *found) for found in self._connection.execute(query, values).fetchall()]
+            rows = self._connection.execute(query, values).fetchall()
+            people = read_people(self._connection, [row[:3] for row in rows])
+            return [self._describe(terms, one, row[3]) for one, row in zip(people, rows, strict=True)]
 
     def _read_terms(self) -> Terms:
         row = self._connection.execute("SELECT value FROM meta WHERE name='terms'").fetchone()
         return Terms.read(row and row[0])
 
-    def _describe(self, terms: Terms, number: int, name: str, profile: int | None, seen_s: float) -> Known:
-        execute = self._connection.execute
-        query = "SELECT profile, fails_closed, packets_per_s FROM configured WHERE number=?"
-        configured = execute(query, (number,)).fetchone()
-        rows = execute("SELECT field, value, at_ms FROM changes WHERE number=?", (number,))
-        changes = {field: (value, at_ms) for field, value, at_ms in rows}
-        spoken = {profile, configured and configured[0], changes.get(PROFILE, (None,))[0]} - {None}
+    def _describe(self, terms: Terms, people: list[PersonRow], seen_s: float) -> Known:
+        """The last of `people`, whose owners stand before him."""
+        number, name, profile, words = people[-1]
+        spoken = {code for one in people for code in _list_profiles(one)}
         names = dict(select(self._connection, "SELECT code, word FROM words WHERE code", spoken))
         places = tuple(sorted(self._read_places(number), key=lambda known: known.place))
-        said = {FIELDS[field]: (value, at_ms / 1000) for field, (value, at_ms) in changes.items()}
+        said = {FIELDS[field]: (value, at_ms / 1000) for field, (value, at_ms) in words.changes.items()}
+        holding = terms.judge([Person(*one[1:]) for one in people], names, self._clock())
         return Known(
             number,
             name,
             max([seen_s, *(known.at_s for known in places if known.source != "configuration")]),
-            terms.judge(profile, (configured, changes), names),
+            holding.line,
+            holding.effective,
+            words.choices,
+            tuple(one.id for one in people[:-1]),
             None if profile is None else names[profile],
-            configured is not None,
+            words.configured is not None,
             said,
             places,
         )
@@ -186,6 +199,12 @@ class KnownSubscribers:
         query = "SELECT place, at_ms FROM claims JOIN places USING(place) WHERE claims.number=? AND session=?"
         for key, at_ms in execute(query, (number, CONFIGURATION)):
             yield KnownPlace(unpack_place(key), "configuration", "", at_ms / 1000, None)
+
+
+def _list_profiles(row: PersonRow) -> set[int]:
+    """The codes of the profiles that somebody said he has."""
+    said = {row.profile, row.words.configured and row.words.configured[0], row.words.changes.get(PROFILE, (None,))[0]}
+    return {code for code in said if code is not None}
 
 
 def _range(prefix: str, after: str, limit: int) -> tuple[str, str, str, int]:

@@ -1,31 +1,49 @@
-"""All of the store as arrays, for the kernel's tables after a start: no object of a row outlives its part.
+"""All of the store for the kernel's tables after a start: as arrays, and one by one who chose something or is a device.
 
-It does not know those tables, nor how a line is written there.
+No object of a row outlives its part. It does not know those tables, nor how a line is written there.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.control.subscribers.devices import DEVICE_MARK, list_owners
+from penstock.control.subscribers.effective import NameAction, is_in_trial
+from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import unpack_places
-from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE
-from penstock.control.subscribers.terms import Terms
+from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words, read_words
+from penstock.control.subscribers.schema import HAS_DEVICES, has_choices
+from penstock.control.subscribers.store import read_meta, select
+from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import Line
 
 PART = 16_384  # rows at a time
+PEOPLE_PART = 512  # of those who are looked at one by one
 NOTHING = -1
+COLUMNS = 6
 
 _LINES = f"""SELECT s.number, coalesce(p.value, c.profile, s.profile, {NOTHING}), coalesce(f.value, c.fails_closed, 0),
-coalesce(r.value, c.packets_per_s, 0), coalesce(h.value, 0) > 0 FROM subscribers s
+coalesce(r.value, c.packets_per_s, 0), coalesce(h.value, 0) > 0, s.id FROM subscribers s
 LEFT JOIN configured c ON c.number = s.number
 LEFT JOIN changes p ON p.number = s.number AND p.field = {PROFILE}
 LEFT JOIN changes f ON f.number = s.number AND f.field = {FAILS_CLOSED}
 LEFT JOIN changes r ON r.number = s.number AND r.field = {PACKETS_PER_S}
 LEFT JOIN changes h ON h.number = s.number AND h.field = {PAUSED}"""
+_HAS_CHOSEN = "EXISTS(SELECT 1 FROM choices o WHERE o.number = s.number)"
+_MAY_BE_DEVICE = f"instr(s.id, '{DEVICE_MARK}')"
+
+
+class PersonRow(NamedTuple):
+    """A row of `subscribers`, and what was said of him."""
+
+    number: int
+    id: str
+    profile: int | None
+    words: Words
 
 
 def read_places(connection: sqlite3.Connection) -> Iterator[tuple[NDArray[Any], NDArray[np.uint32]]]:
@@ -36,14 +54,66 @@ def read_places(connection: sqlite3.Connection) -> Iterator[tuple[NDArray[Any], 
         yield unpack_places(keys), np.array(numbers, np.uint32)
 
 
-def read_lines(connection: sqlite3.Connection, terms: Terms) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
+def read_lines(connection: sqlite3.Connection, terms: Terms, now_s: float) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
     """A line and the numbers for which it holds."""
     names: dict[int, str | None] = dict(connection.execute("SELECT code, word FROM words"))
     names[NOTHING] = None
-    cursor = connection.execute(_LINES)
+    trials = terms.trials
+    alone = _word_alone(connection)
+    cursor = connection.execute(f"{_LINES} WHERE NOT ({alone})" if alone else _LINES)
     while rows := cursor.fetchmany(PART):
-        table = np.fromiter(chain.from_iterable(rows), np.int64, 5 * len(rows)).reshape(-1, 5)
-        kinds, of_kind = np.unique(table[:, 1:], axis=0, return_inverse=True)
-        for index, (profile, fails_closed, packets_per_s, is_paused) in enumerate(kinds.tolist()):
+        *columns, ids = zip(*rows, strict=True)
+        columns.append([_number_trials(terms, trials, one) for one in ids] if trials else [0] * len(ids))
+        table = np.fromiter(chain.from_iterable(columns), np.int64, COLUMNS * len(rows)).reshape(COLUMNS, -1).T
+        kinds, first, of_kind = np.unique(table[:, 1:], axis=0, return_index=True, return_inverse=True)
+        for index, (profile, fails_closed, packets_per_s, is_paused, _) in enumerate(kinds.tolist()):
             numbers = table[of_kind.reshape(-1) == index, 0].astype(np.uint32)
-            yield terms.make_line(names[profile], fails_closed, packets_per_s, is_paused), numbers
+            name = ids[first[index]]  # any of them: they are in the same trials
+            yield terms.make_line(name, names[profile], fails_closed, packets_per_s, is_paused), numbers
+    for number, holding in read_holdings(connection, terms, now_s):
+        yield holding.line, np.array([number], np.uint32)
+
+
+def read_names(connection: sqlite3.Connection, terms: Terms, now_s: float) -> Iterator[tuple[int, str, NameAction]]:
+    """Every own name that holds now: whose, the name, and what he says of it."""
+    for number, holding in read_holdings(connection, terms, now_s):
+        for name, action in holding.names.items():
+            yield number, name, action
+
+
+def read_holdings(connection: sqlite3.Connection, terms: Terms, now_s: float) -> Iterator[tuple[int, Holding]]:
+    """What holds for those who chose something, and for those who may be devices."""
+    alone = _word_alone(connection)
+    if not alone:
+        return
+    names: dict[int, str] = dict(connection.execute("SELECT code, word FROM words"))
+    query = f"SELECT s.number, s.id, s.profile FROM subscribers s WHERE {alone}"
+    cursor = connection.execute(query)
+    while rows := cursor.fetchmany(PEOPLE_PART):
+        yield from (
+            (people[-1].number, terms.judge([Person(*one[1:]) for one in people], names, now_s))
+            for people in read_people(connection, rows)
+        )
+
+
+def read_people(connection: sqlite3.Connection, rows: list[tuple[int, str, int | None]]) -> Iterator[list[PersonRow]]:
+    """Those of the rows (number, id, profile), each behind his owners."""
+    wanted = {owner for _, name, _ in rows for owner in list_owners(name)}
+    found = {row[1]: row for row in select(connection, "SELECT number, id, profile FROM subscribers WHERE id", wanted)}
+    found |= {row[1]: row for row in rows}
+    words = read_words(connection, {row[0] for row in found.values()}, has_choices(connection))
+    for _, name, _ in rows:
+        chain_of = [found[one] for one in (*list_owners(name), name) if one in found]
+        yield [PersonRow(*row, words[row[0]]) for row in chain_of]
+
+
+def _word_alone(connection: sqlite3.Connection) -> str:
+    """The condition for who is looked at alone; empty for nobody."""
+    conditions = [_HAS_CHOSEN] if has_choices(connection) else []
+    conditions += [_MAY_BE_DEVICE] if read_meta(connection, HAS_DEVICES) else []
+    return " OR ".join(conditions)
+
+
+def _number_trials(terms: Terms, trials: list[str], name: str) -> int:
+    """A bit for each trial in which somebody is."""
+    return sum(is_in_trial(service, name, terms.shares[service]) << bit for bit, service in enumerate(trials))

@@ -12,6 +12,8 @@ Times are seconds since 1970, the source's own where it says one. Nothing here k
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.control.subscribers.choices import Choices
+
 Source = Literal["configuration", "radius", "file", "call"]
 PORTS = 65_536
 
@@ -77,6 +79,8 @@ class Change:
     """0: no limit of his own."""
     paused_until_s: float | None = None
     """0: not paused; infinity: until he is told otherwise."""
+    choices: Choices | None = None
+    """All that he chose, in the place of what he chose before."""
 
 
 Event = Assign | Release | Restart | Change

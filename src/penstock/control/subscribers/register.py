@@ -2,7 +2,7 @@
 
     events ──► Batch: the rules ──► rows ──► one transaction ──► Updates
                                               │
-    load_places, load_lines ◄─────────────────┘  all of it, after a start
+    load_places, load_lines … ◄───────────────┘  all of it, after a start
 
 It keeps nothing of a subscriber in memory from one batch to the next. Its owner calls from one thread, tells the kernel
 what an `Updates` says (lines first), and calls `expire` about once a second. Every call that changes something raises
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers import sweep
 from penstock.control.subscribers.batch import Batch
-from penstock.control.subscribers.loading import read_lines, read_places
+from penstock.control.subscribers.effective import NameAction
+from penstock.control.subscribers.loading import read_lines, read_names, read_places
 from penstock.control.subscribers.model import Event
 from penstock.control.subscribers.rules import Rules
 from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS
@@ -55,6 +56,7 @@ class Register:
             sweep.end_sessions(batch)
             sweep.sweep_restarts(batch)
             sweep.end_pauses(batch)
+            sweep.turn_schedules(batch)
             sweep.forget_idle(batch)
 
         return self._write(work, now_s)
@@ -81,10 +83,15 @@ class Register:
         with self._store.read() as connection:
             yield from read_places(connection)
 
-    def load_lines(self) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
+    def load_lines(self, now_s: float) -> Iterator[tuple[Line, NDArray[np.uint32]]]:
         """What holds, for whom, in parts: a line and the numbers for which it holds, every number once."""
         with self._store.read() as connection:
-            yield from read_lines(connection, self._terms)
+            yield from read_lines(connection, self._terms, now_s)
+
+    def load_names(self, now_s: float) -> Iterator[tuple[int, str, NameAction]]:
+        """Every own name that holds: a number, the name, and what its subscriber says of it."""
+        with self._store.read() as connection:
+            yield from read_names(connection, self._terms, now_s)
 
     @property
     def place_count(self) -> int:

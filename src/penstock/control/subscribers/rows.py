@@ -9,19 +9,34 @@ older does not bring it back. It knows no rule: `batch` does.
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.control.subscribers.choices import NONE_CHOSEN, Choices, load_choices
+from penstock.control.subscribers.devices import find_range, list_owners
+from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import find_shape
 from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.store import Catalogue, select
-from penstock.control.subscribers.updates import Line
 
 PROFILE, FAILS_CLOSED, PACKETS_PER_S, PAUSED = range(4)  # fields of `changes`
 GONE, OWN_TIME, SIZE_MASK = 0x80, 0x40, 0x3F
 CONFIGURATION = 0  # a session that has no row
 
-Words = tuple[tuple[int, int, int | None] | None, dict[int, tuple[int, int]]]
-"""What the configuration says of a subscriber, and what calls said: field to value and time."""
+
+@dataclass(slots=True)
+class Words:
+    """What the configuration says of a subscriber, and what calls said."""
+
+    configured: tuple[int, int, int | None] | None = None
+    """Profile, fails closed, packets a second."""
+    changes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By field: value and time."""
+    choices: Choices = NONE_CHOSEN
+    chosen_ms: int = -1
+    """When he chose; -1: never."""
+    next_s: int | None = None
+    """The second in which his choices come to something else by themselves; None: never."""
 
 
 class Session:
@@ -143,7 +158,7 @@ class Subscriber:
         self.is_idle = True
         self.words: Words | None = None
         """None: not fetched."""
-        self.before: Line | None = None
+        self.before: Holding | None = None
         """What held before the batch; None: nothing was changed of it, or he is new."""
         self.is_stored = self.is_changed = False
 
@@ -260,12 +275,12 @@ class Rows:
     def make_subscriber(self, name: str, number: int) -> Subscriber:
         """A new one."""
         subscriber = self.numbers[number] = self.ids[name] = Subscriber(number, name)
-        subscriber.words = (None, {})
+        subscriber.words = Words()
         subscriber.is_changed = True
         return subscriber
 
     def fetch_words(self, subscriber: Subscriber) -> Words:
-        """What the configuration and calls say of him."""
+        """What the configuration and calls say of him, and what he chose."""
         if subscriber.words is None:
             self.fetch_all_words([subscriber])
         assert subscriber.words is not None
@@ -274,13 +289,25 @@ class Rows:
     def fetch_all_words(self, subscribers: Collection[Subscriber]) -> None:
         """The same for many."""
         missing = {subscriber.number: subscriber for subscriber in subscribers if subscriber.words is None}
-        configured = {row[0]: row[1:] for row in select(self.connection, _CONFIGURED, missing)}
-        for number, subscriber in missing.items():
-            subscriber.words = configured.get(number), {}
-        for number, field, value, at_ms in select(self.connection, "SELECT * FROM changes WHERE number", missing):
-            words = missing[number].words
-            assert words is not None
-            words[1][field] = value, at_ms
+        for number, words in read_words(self.connection, missing, self.catalogue.has_choices).items():
+            missing[number].words = words
+
+    def find_owners(self, name: str) -> list[Subscriber]:
+        """Whose device he is who has this id, the outermost first."""
+        ids = list_owners(name) if self.catalogue.has_devices else []
+        self.fetch_ids([one for one in ids if one not in self.ids])
+        return [owner for one in ids if (owner := self.ids[one])]
+
+    def find_devices(self, name: str) -> list[Subscriber]:
+        """The devices of the one who has this id."""
+        if not self.catalogue.has_devices:
+            return []
+        first, end = find_range(name)
+        query = "SELECT id FROM subscribers WHERE id > ? AND id < ?"
+        ids = {row[0] for row in self.connection.execute(query, (first, end))}
+        ids |= {one for one, subscriber in self.ids.items() if subscriber and first < one < end}
+        self.fetch_ids([one for one in ids if one not in self.ids])
+        return [device for one in sorted(ids) if (device := self.ids[one])]
 
     # ---- writing ------------------------------------------------------------------------------------------------------
     def write(self) -> None:
@@ -315,6 +342,20 @@ class Rows:
         many(_RENEW, [(*row[2:4], *row[6:]) for row in renewed])
         for one in kept:
             one.is_stored, one.is_changed, one.is_moved = True, False, False
+
+
+def read_words(connection: sqlite3.Connection, numbers: Collection[int], has_choices: bool) -> dict[int, Words]:
+    """What the configuration and calls say of these numbers, and what they chose."""
+    found = {number: Words() for number in numbers}
+    for row in select(connection, _CONFIGURED, numbers):
+        found[row[0]].configured = row[1:]
+    for number, name, value, at_ms in select(connection, "SELECT * FROM changes WHERE number", numbers):
+        found[number].changes[name] = value, at_ms
+    query = "SELECT number, text, at_ms, next_s FROM choices WHERE number"
+    for number, text, at_ms, next_s in select(connection, query, numbers) if has_choices else ():
+        words = found[number]
+        words.choices, words.chosen_ms, words.next_s = load_choices(text), at_ms, next_s
+    return found
 
 
 _SUBSCRIBERS = "SELECT number, id, profile, profile_ms, is_idle FROM subscribers"

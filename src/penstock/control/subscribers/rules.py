@@ -13,9 +13,10 @@ from collections.abc import Collection, Sequence
 
 from penstock.control.subscribers.batch import Batch
 from penstock.control.subscribers.checks import check_event, to_expiry, to_pause
+from penstock.control.subscribers.choices import Choices
 from penstock.control.subscribers.model import Assign, Change, Event, Release, Restart
 from penstock.control.subscribers.place_key import pack_place, unpack_place
-from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Session, Subscriber
+from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Session, Subscriber, Words
 from penstock.control.subscribers.sweep import sweep_nas
 
 TOMBSTONE_S = 600  # how long a Release is remembered: a NAS repeats for minutes what was not answered (RFC 2866 2)
@@ -170,7 +171,8 @@ class Rules:
         if event.paused_until_s is not None:
             until_ms = to_pause(event.paused_until_s)
             said[PAUSED] = until_ms if until_ms > self.batch.now_ms else 0
-        changes = self.batch.hold(subscriber)[1]
+        words = self.batch.hold(subscriber)
+        changes = words.changes
         for field, value in said.items():
             if at_ms < changes.get(field, (0, 0))[1]:
                 self.batch.updates.report("out_of_order", subscriber.id)
@@ -178,7 +180,19 @@ class Rules:
             changes[field] = value, at_ms
             row = (subscriber.number, field, value, at_ms)
             self.batch.store.connection.execute("REPLACE INTO changes VALUES(?, ?, ?, ?)", row)
+        if event.choices is not None:
+            self._choose(subscriber, words, event.choices, at_ms)
         self.batch.touch(subscriber.number)
+
+    def _choose(self, subscriber: Subscriber, words: Words, choices: Choices, at_ms: int) -> None:
+        """He chose all of this, and nothing else."""
+        if at_ms < words.chosen_ms:
+            self.batch.updates.report("out_of_order", subscriber.id)
+            return
+        words.choices, words.chosen_ms, words.next_s = choices, at_ms, None
+        row = (subscriber.number, choices.write(), at_ms)
+        self.batch.store.connection.execute("REPLACE INTO choices VALUES(?, ?, ?, NULL)", row)
+        self.batch.catalogue.has_choices = True
 
     def _note_profile(self, subscriber: Subscriber, profile: str, at_ms: int) -> None:
         """A source says which profile he has."""

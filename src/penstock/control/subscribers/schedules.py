@@ -12,6 +12,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from penstock.control.subscribers.choices import DAYS, Schedule
+from penstock.control.subscribers.zones import find_zone
 
 DAY_S = 86_400
 PART_S = 3 * 3600  # there are no two clock changes within it
@@ -56,7 +57,7 @@ def _list_pieces(times: Times, day: int) -> Pieces:
     """A day of UTC, counted since 1970, in pieces that alternate."""
     begin_s, end_s = day * DAY_S, (day + 1) * DAY_S
     days, begin, end, zone_name = times
-    zone, marks = ZoneInfo(zone_name), (time.fromisoformat(begin), time.fromisoformat(end))
+    zone, marks = find_zone(zone_name), (time.fromisoformat(begin), time.fromisoformat(end))
     instants = sorted({begin_s, *_list_marks(marks, zone, begin_s, end_s), *_list_clock_changes(zone, begin_s, end_s)})
     pieces: list[tuple[int, bool]] = []
     for instant_s in instants:

@@ -2,6 +2,7 @@
 
     subscribers  number -> id, the profile that a source named, when he was last heard of, whether he may be forgotten
     configured   number -> what the configuration says of him;   changes: number, field -> what a call said, and when
+    choices      number -> what he chose (choices.py, JSON), when, and when it next comes to something else
     sessions     who, by which NAS, until when, and all of its places with the time of each (rows.py)
     places       place -> session and number; session 0: the configuration's
     claims       place -> number, since when the configuration names it: in force where nobody younger is
@@ -21,9 +22,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from penstock.control.subscribers.devices import DEVICE_MARK
 from penstock.errors import PenstockError
 
-VERSION = 1
+VERSION = 2
+CHOICES_SINCE = 2
+HAS_DEVICES = "has_devices"  # somebody has an id with DEVICE_MARK
 PAGE_BYTES = 1024  # a batch changes rows all over the file, and each takes its whole page into the log
 CACHE_KB = 24_576
 LOG_PAGES = 65_536  # of the log before it is copied into the file: rows that change again meanwhile are copied once
@@ -57,6 +61,17 @@ CREATE TABLE shapes(bits INTEGER NOT NULL, port_bits INTEGER NOT NULL, count INT
     PRIMARY KEY(bits, port_bits)) WITHOUT ROWID;
 CREATE TABLE freed(turn INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 """
+CHOICES = """
+CREATE TABLE choices(number INTEGER PRIMARY KEY, text TEXT NOT NULL, at_ms INTEGER NOT NULL, next_s INTEGER);
+CREATE INDEX choices_next ON choices(next_s) WHERE next_s IS NOT NULL;
+"""
+# What brings a store of a version to the next one; terms are said anew by every start.
+STEPS = {
+    1: f"""{CHOICES}
+DELETE FROM meta WHERE name='terms';
+INSERT INTO meta SELECT '{HAS_DEVICES}', 1 WHERE EXISTS(SELECT 1 FROM subscribers WHERE instr(id, '{DEVICE_MARK}'));
+"""
+}
 
 
 # Numbers are given out in turn, and who has none any more is among the freed: nobody need be counted one by one.
@@ -178,11 +193,23 @@ def _make_tables(path: Path, connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
-            for statement in SCHEMA.split(";\n"):
-                connection.execute(statement)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            _execute_all(connection, SCHEMA + CHOICES)
             connection.execute("INSERT INTO meta VALUES('secret', ?)", (os.urandom(16),))
-            connection.execute(f"PRAGMA user_version={VERSION}")
+        for step in range(version or VERSION, VERSION):
+            _execute_all(connection, STEPS[step])
+        connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def _execute_all(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        connection.execute(statement)
+
+
+def has_choices(connection: sqlite3.Connection) -> bool:
+    """Is there the table? A store that an older version's process still writes has none."""
+    return bool(connection.execute("PRAGMA user_version").fetchone()[0] >= CHOICES_SINCE)
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> int:

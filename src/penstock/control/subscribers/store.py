@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from penstock.control.subscribers.model import Source
-from penstock.control.subscribers.schema import explain_errors, open_writer
+from penstock.control.subscribers.schema import HAS_DEVICES, explain_errors, open_writer
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 SHAPE_LIMIT = 8
@@ -54,6 +54,8 @@ class Catalogue:
         highest = [connection.execute(f"SELECT max(number) FROM {table}") for table in ("subscribers", "freed")]
         self.next_number = 1 + max(cursor.fetchone()[0] or 0 for cursor in highest)
         self.has_claims = bool(connection.execute("SELECT EXISTS(SELECT 1 FROM claims)").fetchone()[0])
+        self.has_choices = bool(connection.execute("SELECT EXISTS(SELECT 1 FROM choices)").fetchone()[0])
+        self.has_devices = bool(read_meta(connection, HAS_DEVICES))
 
     def find_nas(self, source: Source, name: str) -> Nas:
         """The NAS of that name, made when nobody spoke of it before."""
@@ -69,6 +71,12 @@ class Catalogue:
         """Keep what was changed of a NAS."""
         changed = (nas.restarted_ms, nas.is_over, nas.code)
         self._connection.execute("UPDATE nas SET restarted_ms=?, is_over=? WHERE code=?", changed)
+
+    def note_devices(self) -> None:
+        """There is somebody who may be the device of another one."""
+        if not self.has_devices:
+            self.has_devices = True
+            self._connection.execute("INSERT INTO meta VALUES(?, 1)", (HAS_DEVICES,))
 
     def find_code(self, word: str) -> int:
         """The number that stands for a word in rows."""
@@ -158,14 +166,19 @@ class Store:
 
     def read_meta(self, name: str) -> Any:
         """A value of the store as a whole; None: not there."""
-        row = self.connection.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
-        return row[0] if row else None
+        return read_meta(self.connection, name)
 
     def hash_session(self, source: Source, session: str) -> int:
         """The number that stands for a session. Two of the same number would be taken for one: with two million sessions
         the odds are one in four million, and whoever chooses names does not know the secret."""
         word = blake2b(f"{source}\0{session}".encode(), digest_size=8, key=self._secret).digest()
         return int.from_bytes(word) & _HASH_MASK
+
+
+def read_meta(connection: sqlite3.Connection, name: str) -> Any:
+    """A value of the store as a whole; None: not there."""
+    row = connection.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+    return row[0] if row else None
 
 
 def select(connection: sqlite3.Connection, head: str, values: Collection[Any]) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from penstock.control.subscribers.rows import PAUSED
 from penstock.control.subscribers.store import Nas
 
 DAY_S = 86_400
+SCHEDULES_SHARE = 500  # schedules that begin or end in one transaction: about 50 ms, too
 
 
 def sweep_restarts(batch: Batch) -> None:
@@ -63,12 +64,25 @@ def end_pauses(batch: Batch) -> None:
     numbers = [row[0] for row in connection.execute(query, (batch.now_ms, SHARE))]
     batch.rows.fetch_numbers(numbers)
     for number in numbers:
-        changes = batch.hold(batch.rows.find_number(number))[1]
+        changes = batch.hold(batch.rows.find_number(number)).changes
         changes[PAUSED] = 0, changes[PAUSED][1]
     connection.executemany(
         f"UPDATE changes SET value=0 WHERE number=? AND field={PAUSED}", [(number,) for number in numbers]
     )
     batch.updates.is_more |= len(numbers) == SHARE
+
+
+def turn_schedules(batch: Batch) -> None:
+    """What begins and ends by the clock: `Batch.finish` says what holds now, and notes when to look again."""
+    query = "SELECT number FROM choices WHERE next_s<=? ORDER BY next_s LIMIT ?"
+    numbers = [row[0] for row in batch.store.connection.execute(query, (batch.now_s, SCHEDULES_SHARE))]
+    batch.rows.fetch_numbers(numbers)
+    subscribers = [batch.rows.find_number(number) for number in numbers]
+    batch.rows.fetch_all_words(subscribers)
+    for subscriber in subscribers:
+        batch.hold(subscriber)
+    batch.updates.counts["turned"] += len(numbers)
+    batch.updates.is_more |= len(numbers) == SCHEDULES_SHARE
 
 
 def forget_idle(batch: Batch) -> None:

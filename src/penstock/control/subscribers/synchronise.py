@@ -21,6 +21,9 @@ def synchronise(batch: Batch, configuration: Configuration, before: Terms) -> No
     _check_capacity(batch)
     batch.store.connection.execute("REPLACE INTO meta VALUES('terms', ?)", (batch.terms.write(),))
     batch.updates.are_all_lines_new = before != batch.terms
+    if before.zone != batch.terms.zone:  # whose zone it is has another next change; `sweep` finds it
+        query = "UPDATE choices SET next_s=? WHERE instr(text, '\"schedules\"')"
+        batch.store.connection.execute(query, (batch.now_s,))
     entries = {entry.id: entry for entry in configuration.subscribers}
     batch.rows.fetch_ids(entries)
     named: dict[str, Subscriber] = {}
@@ -50,7 +53,7 @@ def _set_choices(batch: Batch, entries: dict[int, Entry]) -> None:
     batch.rows.fetch_numbers(gone)
     for number in gone:
         subscriber = batch.rows.find_number(number)
-        subscriber.words = None, batch.hold(subscriber)[1]
+        batch.hold(subscriber).configured = None
         batch.touch(number)
     changed: list[tuple[int, int, int, int | None]] = []
     for number, entry in entries.items():
@@ -58,7 +61,7 @@ def _set_choices(batch: Batch, entries: dict[int, Entry]) -> None:
         choice: Choice = code, int(entry.fail == "closed"), entry.packets_per_s
         if present.get(number) != choice:
             subscriber = batch.rows.find_number(number)
-            subscriber.words = choice, batch.hold(subscriber)[1]
+            batch.hold(subscriber).configured = choice
             changed.append((number, *choice))
             batch.touch(number)
     connection.executemany("DELETE FROM configured WHERE number=?", [(number,) for number in gone])

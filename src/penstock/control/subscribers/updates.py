@@ -4,28 +4,52 @@ It does not know who reads it. A place appears once, with what holds for it behi
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.control.subscribers.effective import Ech, Level, NameAction, Unresolved
 from penstock.control.subscribers.model import Place
 from penstock.control.subscribers.place_key import unpack_place, unpack_places
 
 Kind = Literal["conflict", "out_of_order", "unknown_profile", "full", "malformed"]
 
 
+class Switches(NamedTuple):
+    """What holds for a subscriber's names beside his services."""
+
+    safe_search: Level = "off"
+    youtube: Level = "off"
+    ech: Ech = "keep"
+    unresolved: Unresolved = "ignore"
+
+
 class Line(NamedTuple):
     """What holds for a subscriber."""
 
     profile: str | None
-    """None: he is not protected."""
+    """By whose name hooks know what he has; None: no profile."""
     fails_closed: bool
     packets_per_s: int | None
     """None: no limit."""
     is_paused: bool
+    services: frozenset[str] = frozenset()
+    """Those that are on."""
+    switches: Switches = Switches()
+    has_names: bool = False
+    """Has he names of his own, allowed or denied?"""
+
+
+class NamesChange(NamedTuple):
+    """What became of a subscriber's own names."""
+
+    gone: frozenset[str]
+    """Those that may be there and are no more."""
+    names: Mapping[str, NameAction]
+    """All of them from now on."""
 
 
 class Report(NamedTuple):
@@ -46,8 +70,10 @@ class Updates:
     """By key: whose the place is now; 0: nobody's any more."""
     lines: dict[int, Line] = field(default_factory=dict)
     """What holds from now on for these numbers. A number that was forgotten gets a line of nobody."""
+    names: dict[int, NamesChange] = field(default_factory=dict)
+    """Own names of these numbers that are otherwise from now on."""
     look_again: set[int] = field(default_factory=set)
-    """Numbers whose open flows are to be judged anew: paused or not any more, another profile, a place lost."""
+    """Numbers whose open flows are to be judged anew: paused or not any more, other services or names, a place lost."""
     reports: list[Report] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     """Events by kind and outcome; reports by kind. Every occurrence, reported or not."""
