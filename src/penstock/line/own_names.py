@@ -51,17 +51,19 @@ class OwnNames:
         return self._table.view(np.uint64)
 
     def put(self, number: int, name: str, action: int) -> bool:
-        """Say what a subscriber's list says of a name that it did not have, or says otherwise from now on (`take_away` it
-        before). False when there is no room: nothing was said."""
-        if self.count >= self.capacity or not self._put(number, name, action):
-            return False
-        self.count += 1
-        return True
+        """Say what a subscriber's list says of a name from now on. False when there is no room: nothing was said."""
+        before = self._put(number, name, action)
+        if before == OWN_NOTHING:
+            self.count += 1
+            if self.count > self.capacity:
+                self.take_away(number, name)
+                return False
+        return before >= 0
 
     def take_away(self, number: int, name: str) -> None:
         """Say that his list does not have it."""
-        self._put(number, name, OWN_NOTHING)
-        self.count = max(self.count - 1, 0)
+        if self._put(number, name, OWN_NOTHING) > OWN_NOTHING:
+            self.count -= 1
 
     def replace_all(self, rows: Iterable[Row]) -> int:
         """Make the table say exactly this. Returns how many found no room.
@@ -74,22 +76,22 @@ class OwnNames:
         for row in rows:
             if not fresh.put(*row):
                 lost += 1
-            elif not self._put(*row):
+            elif self._put(*row) < 0:
                 waiting.append(row)  # until those that are over have gone
         words, wanted = self._words(), fresh._words()
         is_over = ~np.isin(words >> np.uint64(ACTION_BITS), wanted >> np.uint64(ACTION_BITS))
         words[is_over & (words != 0)] &= ~np.uint64(ACTION_MASK)
-        lost += sum(not self._put(*row) for row in waiting)
+        lost += sum(self._put(*row) < 0 for row in waiting)
         self.count = int(np.count_nonzero(words & np.uint64(ACTION_MASK)))
         return lost
 
-    def _put(self, number: int, name: str, action: int) -> bool:
+    def _put(self, number: int, name: str, action: int) -> int:
         raw = name.encode("ascii")[-HOST_LIMIT:]
         self._name[: len(raw)] = np.frombuffer(raw, np.uint8)
         arrays = (self._table, self._name)
         regions = [allow(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays] if CHECKED else []
         at, name_at = int(self._table.ctypes.data), int(self._name.ctypes.data)
-        done = _put_kernel()(at, self._mask, self._secret, number, name_at, len(raw), action)
+        before = _put_kernel()(at, self._mask, self._secret, number, name_at, len(raw), action)
         for region in regions:
             forbid(region)
-        return bool(done)
+        return int(before)

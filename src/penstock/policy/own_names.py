@@ -72,7 +72,7 @@ def find_own(table, mask, secret, number, host, length):  # type: ignore[no-unty
 def put_own(table, mask, secret, number, name, length, action):  # type: ignore[no-untyped-def]
     """Write what a subscriber says of a name (lower case); OWN_NOTHING takes it away.
 
-    Returns: 1; 0 when there is no room. Bounds: HOST_LIMIT bytes, PROBE_LIMIT words.
+    Returns: what he said of it before; -1 when there is no room. Bounds: HOST_LIMIT bytes, PROBE_LIMIT words.
     """
     state, at = begin_hash(secret, number), name + length - 1
     while at >= name:
@@ -84,14 +84,14 @@ def put_own(table, mask, secret, number, name, length, action):  # type: ignore[
         word = u64(place)
         if shr(word, ACTION_BITS) == tag:
             put64(place, tag << ACTION_BITS | action)
-            return 1
+            return word & ACTION_MASK
         if free == 0 and word & ACTION_MASK == OWN_NOTHING:
             free = place
         if word == 0:
             break
     if action == OWN_NOTHING:
-        return 1
+        return OWN_NOTHING
     if free == 0:
-        return 0
+        return -1
     put64(free, tag << ACTION_BITS | action)
-    return 1
+    return OWN_NOTHING

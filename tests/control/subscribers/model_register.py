@@ -7,10 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from penstock.control.configuration import Configuration
+from penstock.control.configuration import Configuration, Profile
+from penstock.control.subscribers.choices import NONE_CHOSEN, Choices
+from penstock.control.subscribers.effective import Layer, is_in_trial
 from penstock.control.subscribers.model import Assign, Change, Event, Place, Release, Restart
 from penstock.control.subscribers.place_key import make_place
-from penstock.control.subscribers.updates import Line
+from penstock.control.subscribers.updates import Line, Switches
+from tests.control.subscribers.plain_choices import LEVELS, find_level, find_name, has_service, in_force
 
 TOMBSTONE_S = 600
 DAY_S = 86_400
@@ -29,6 +32,8 @@ class Person:
     configured: tuple[str, bool, int | None] | None = None
     changes: dict[str, tuple[object, float]] = field(default_factory=dict)
     is_idle: bool = True
+    choices: Choices = NONE_CHOSEN
+    chosen_at: float = -1
 
 
 @dataclass
@@ -62,7 +67,9 @@ class ModelRegister:
         self.gone: dict[tuple[Session, Place], tuple[float, float]] = {}
         self.claims: dict[Place, tuple[str, float]] = {}
         self.restarts: dict[tuple[str, str], float] = {}
-        self.profiles: set[str] = set()
+        self.profiles: dict[str, Profile] = {}
+        self.shares: dict[str, float] = {}
+        self.zone = "UTC"
         self.default_profile: str | None = None
         self.packets_per_s: int | None = None
         self.freed: list[int] = []
@@ -70,22 +77,64 @@ class ModelRegister:
         self.now_s = 0.0
 
     # ---- what holds ---------------------------------------------------------------------------------------------------
-    def line(self, name: str) -> Line:
+    def chain(self, name: str) -> list[str]:
+        """Whose device he is, and himself."""
+        return [one for one in self.people if name == one or name.startswith(f"{one}/")]
+
+    def own_profile(self, name: str) -> str | None:
         person = self.people[name]
-        profile, closed, rate = person.configured or (person.profile, False, None)
+        said = person.configured[0] if person.configured else person.profile
         if "profile" in person.changes:
-            profile = person.changes["profile"][0]
-        if "fail" in person.changes:
-            closed = person.changes["fail"][0] == "closed"
-        if "packets_per_s" in person.changes:
-            rate = person.changes["packets_per_s"][0] or None
-        paused = person.changes.get("paused_until_s", (0, 0))[0]
+            said = person.changes["profile"][0]
+        return said if said in self.profiles else None
+
+    def profile(self, name: str) -> str | None:
+        said = [one for one in map(self.own_profile, sorted(self.chain(name))) if one]
+        return said[-1] if said else self.default_profile
+
+    def word(self, name: str, key: str, column: int) -> object:
+        """The inner one's word, a call's before the configuration's."""
+        for one in sorted(self.chain(name), reverse=True):
+            person = self.people[one]
+            if key in person.changes:
+                return person.changes[key][0]
+            if person.configured and person.configured[column] is not None:
+                return person.configured[column]
+        return None
+
+    def layers(self, name: str) -> list[Layer]:
+        chain = sorted(self.chain(name))
+        named = [self.profile(chain[0]), *map(self.own_profile, chain[1:])]
+        layers = [Layer(self.profiles.get(said or ""), self.people[one].choices) for one, said in zip(chain, named)]
+        return [Layer(None, Choices(zone=self.zone)), *layers]
+
+    def line(self, name: str, now_s: float) -> Line:
+        layers, chain = self.layers(name), self.chain(name)
+        paused = [self.people[one].changes.get("paused_until_s", (0, 0))[0] for one in chain]
+        services = {
+            service
+            for service, share in self.shares.items()
+            if has_service(layers, service, now_s) and is_in_trial(service, min(chain), share)
+        }
+        levels = [LEVELS[find_level(layers, key)] for key in ("safe_search", "youtube")]
         return Line(
-            profile if profile in self.profiles else self.default_profile,
-            closed,
-            self.packets_per_s if rate is None else rate,
-            bool(paused),
+            self.profile(name),
+            self.word(name, "fail", 1) in (True, "closed"),
+            self.word(name, "packets_per_s", 2) or self.packets_per_s,
+            any(paused) or any(schedule.pause for schedule in in_force(layers, now_s)),
+            frozenset(services),
+            Switches(*levels),
+            bool(self.names(name, now_s)),
         )
+
+    def names(self, name: str, now_s: float) -> dict[str, str]:
+        layers = self.layers(name)
+        known = {
+            own
+            for one in layers
+            for own in (*one.choices.allow, *one.choices.deny, *(o.name for o in one.choices.overrides))
+        }
+        return {own: said for own in known if (said := find_name(layers, own, now_s))}
 
     def nobody(self) -> Line:
         return Line(None, False, self.packets_per_s, False)
@@ -119,7 +168,8 @@ class ModelRegister:
         for name in self.touched & self.people.keys():
             person = self.people[name]
             person.seen_s = int(self.now_s)
-            person.is_idle = not (self.has_place(name) or person.configured or person.changes)
+            has_chosen = person.choices != NONE_CHOSEN
+            person.is_idle = not (self.has_place(name) or person.configured or person.changes or has_chosen)
 
     def apply(self, events: list[Event], now_s: float) -> None:
         self.begin(now_s, {event.subscriber for event in events if isinstance(event, Assign | Change)})
@@ -282,6 +332,10 @@ class ModelRegister:
             if key == "paused_until_s" and value <= self.now_s:
                 value = 0
             person.changes[key] = value, event.at_s
+        if event.choices is not None and event.at_s < person.chosen_at:
+            self.report("out_of_order", name)
+        elif event.choices is not None:
+            person.choices, person.chosen_at = event.choices, event.at_s
         self.touched.add(name)
 
     # ---- places and people --------------------------------------------------------------------------------------------
@@ -330,7 +384,9 @@ class ModelRegister:
     def synchronise(self, configuration: Configuration, now_s: float) -> None:
         entries = {entry.id: entry for entry in configuration.subscribers}
         self.begin(now_s, set(entries))
-        self.profiles = set(configuration.profiles)
+        self.profiles = dict(configuration.profiles)
+        self.shares = {name: service.share for name, service in configuration.services.items()}
+        self.zone = configuration.subscriber_register.zone
         self.default_profile = configuration.subscriber_register.default_profile
         self.packets_per_s = configuration.limits.packets_per_s
         for name in entries:

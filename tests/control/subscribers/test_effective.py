@@ -9,11 +9,10 @@ from penstock.control.configuration import Profile
 from penstock.control.subscribers.choices import DAYS, Choices, Schedule
 from penstock.control.subscribers.devices import list_owners
 from penstock.control.subscribers.effective import Effective, Layer, find_effective, is_in_trial
-from penstock.control.subscribers.schedules import is_active
+from tests.control.subscribers.plain_choices import LEVELS, find_level, find_name, has_service, in_force
 
 SERVICES = ["web", "ads", "kids"]
 NAMES = ["a.example", "b.a.example", "example"]
-LEVELS = ["off", "moderate", "strict"]
 NOW_S = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()  # half an hour before Madrid's clocks go back
 
 services = st.lists(st.sampled_from(SERVICES), max_size=3, unique=True).map(tuple)
@@ -58,51 +57,6 @@ def choices(draw: st.DrawFn) -> Choices:
 
 layers = st.lists(st.builds(Layer, profiles, choices()), min_size=1, max_size=3)
 moments = st.integers(-8 * 86_400, 8 * 86_400).map(lambda more_s: NOW_S + more_s)
-
-
-def zone_of(stack: list[Layer], depth: int) -> str:
-    said = [one.choices.zone for one in stack[: depth + 1] if one.choices.zone]
-    return said[-1] if said else "UTC"
-
-
-def in_force(stack: list[Layer], now_s: float) -> list[Schedule]:
-    return [
-        schedule
-        for depth, one in enumerate(stack)
-        for schedule in one.choices.schedules
-        if is_active(schedule, zone_of(stack, depth), now_s)
-    ]
-
-
-def has_service(stack: list[Layer], name: str, now_s: float) -> bool:
-    """The latest word of all, the inner one's first."""
-    if any(name in schedule.services for schedule in in_force(stack, now_s)):
-        return True
-    for one in reversed(stack):
-        if name in one.choices.services:
-            return one.choices.services[name]
-        if one.profile and name in one.profile.services:
-            return True
-    return False
-
-
-def find_name(stack: list[Layer], name: str, now_s: float) -> str | None:
-    for one in reversed(stack):
-        chosen = one.choices
-        if name in chosen.allow or any(own.name == name and own.until_s > now_s for own in chosen.overrides):
-            return "allow"
-        if name in chosen.deny:
-            return "deny"
-    return None
-
-
-def find_level(stack: list[Layer], key: str) -> int:
-    level = 0
-    for one in stack:
-        level = max(level, LEVELS.index(getattr(one.profile, key)) if one.profile else 0)
-        chosen = getattr(one.choices, key)
-        level = level if chosen is None else LEVELS.index(chosen)
-    return level
 
 
 def without_time(found: Effective) -> tuple[object, ...]:

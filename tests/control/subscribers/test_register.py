@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from penstock.control.configuration import Configuration
 from penstock.control.subscribers import batch, sweep
+from penstock.control.subscribers.choices import DAYS, Choices, Schedule
 from penstock.control.subscribers.known import Known, KnownSubscribers
 from penstock.control.subscribers.model import Assign, Change, Event, Place, Release, Restart
 from penstock.control.subscribers.place_key import make_place
@@ -36,7 +37,9 @@ PREFIXES += ["fd00:1:0:100::/64", "fd00:1:0:100::1"]
 SINGLE = make_place(parse_prefix("203.0.113.1"))
 PLACES = [make_place(parse_prefix(prefix), scope) for prefix in PREFIXES for scope in (0, 1)]
 PLACES += [Place(0, SINGLE.address, 128, port, bits) for port, bits in ((0, 6), (1024, 6), (1024, 7), (65_535, 16))]
-PEOPLE = ["ann", "ben", "cleo", "dörte", "eve", "00:11"]
+PEOPLE = ["ann", "ann/tv", "ben", "dörte", "eve", "eve/1/2"]
+SERVICES = ["web", "ads"]
+NAMES = ["a.example", "b.a.example"]
 
 people = st.sampled_from(PEOPLE)
 sources = st.sampled_from(["radius", "radius", "radius", "file"])
@@ -46,14 +49,46 @@ profiles = st.sampled_from([None, None, "red", "blue", "other"])
 # Whole milliseconds, which floats hold exactly.
 offsets = st.sampled_from([-9.0, -2.0, -1.5, -1.125, -1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0, 3.0])
 expiries = st.sampled_from([None, None, float("inf"), 0.5, 3.0, 4.2, 60.0])
+# It is 22:13:20 in the beginning.
+clocks = st.sampled_from(["22:13", "22:14", "22:15", "22:23", "23:14", "00:00", "09:00"])
+chosen_schedules = st.builds(
+    Schedule,
+    name=st.sampled_from("ab"),
+    days=st.sampled_from([DAYS, ("tue",), ("wed", "thu")]),
+    begin=clocks,
+    end=clocks,
+    pause=st.just(True),
+    services=st.sampled_from([(), ("web",), ("ads", "gone")]),
+)
 pauses = st.sampled_from([None, None, 0.0, -1.0, 2.5, 30.0, float("inf")])
+
+
+@st.composite
+def choices(draw: st.DrawFn, now_s: float) -> Choices:
+    if draw(st.booleans()):
+        return Choices()
+    said = {name: draw(st.sampled_from([None, None, "allow", "deny"])) for name in NAMES}
+    return Choices(
+        services=draw(st.dictionaries(st.sampled_from(SERVICES), st.booleans())),
+        allow=tuple(name for name in NAMES if said[name] == "allow"),
+        deny=tuple(name for name in NAMES if said[name] == "deny"),
+        schedules=tuple(draw(st.lists(chosen_schedules, max_size=2, unique_by=lambda one: one.name))),
+        zone=draw(st.sampled_from([None, None, "Europe/Madrid"])),
+        safe_search=draw(st.sampled_from([None, "off", "strict"])),
+        overrides=tuple(
+            {"name": name, "until_s": now_s + more_s}
+            for name, more_s in draw(
+                st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1.0, 0.5, 60.0]))
+            ).items()
+        ),
+    )
 
 
 @st.composite
 def events(draw: st.DrawFn, now_s: float, known: list[Place]) -> Event:
     at_s = now_s + draw(offsets)
     places = st.lists(st.sampled_from(known), max_size=3).map(tuple)
-    kind = draw(st.sampled_from(["assign", "assign", "assign", "release", "restart", "change"]))
+    kind = draw(st.sampled_from(["assign", "assign", "assign", "release", "restart", "change", "choose"]))
     if kind == "assign":
         lease_s = draw(expiries)
         return Assign(
@@ -71,6 +106,8 @@ def events(draw: st.DrawFn, now_s: float, known: list[Place]) -> Event:
         return Release(draw(sources), draw(sessions), at_s, draw(places))
     if kind == "restart":
         return Restart(draw(sources), draw(nases), at_s)
+    if kind == "choose":
+        return Change(draw(people), at_s, choices=draw(choices(now_s)))
     pause_s = draw(pauses)
     return Change(
         draw(people),
@@ -99,10 +136,17 @@ class Mirror:
     def __init__(self) -> None:
         self.places: dict[bytes, int] = {}
         self.lines: dict[int, Line] = {}
+        self.names: dict[int, dict[str, str]] = {}
 
-    def take(self, updates: Updates, register: Register) -> None:
+    def take(self, updates: Updates, register: Register, now_s: float) -> None:
         if updates.are_all_lines_new:
-            self.lines.update(read_lines(register))
+            self.lines.update(read_lines(register, now_s))
+        for number, change in updates.names.items():
+            assert not change.gone & change.names.keys()
+            names = self.names.setdefault(number, {})
+            for name in change.gone:
+                names.pop(name, None)
+            names.update(change.names)
         self.lines.update(updates.lines)
         for place, number in updates.put():
             assert number in self.lines  # a line stands before its first place
@@ -120,8 +164,20 @@ def read_places(register: Register) -> dict[Place, int]:
     return found
 
 
-def read_lines(register: Register) -> dict[int, Line]:
-    return {number: line for line, numbers in register.load_lines() for number in numbers.tolist()}
+def read_lines(register: Register, now_s: float) -> dict[int, Line]:
+    return {number: line for line, numbers in register.load_lines(now_s) for number in numbers.tolist()}
+
+
+def read_names(register: Register, now_s: float) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = {}
+    for number, name, action in register.load_names(now_s):
+        found.setdefault(number, {})[name] = action
+    return found
+
+
+def judged(line: Line) -> tuple[object, ...]:
+    """What open flows are judged by."""
+    return line.profile, line.is_paused, line.services
 
 
 class RegisterMachine(RuleBasedStateMachine):
@@ -141,8 +197,9 @@ class RegisterMachine(RuleBasedStateMachine):
         self.numbers: dict[int, str] = {}
         self.now_s = 1_700_000_000.0
         self.open()
-        self.reader = KnownSubscribers(self.path)
-        self.configure([], None, 4000)
+        self.is_late = False
+        self.reader = KnownSubscribers(self.path, lambda: self.now_s)
+        self.configure([], None, 4000, "UTC", 1.0)
 
     def open(self) -> None:
         self.store = Store(self.path)
@@ -158,18 +215,20 @@ class RegisterMachine(RuleBasedStateMachine):
         """What the transaction said, beside what the model did."""
         before = dict(self.mirror.places)
         old_lines = dict(self.mirror.lines)
-        self.mirror.take(updates, self.register)
+        self.mirror.take(updates, self.register, self.now_s)
         assert Counter((kind, name, other) for kind, name, other, _ in updates.reports) == self.model.reports
         away = {number for place, number in before.items() if self.mirror.places.get(place) != number}
         turned = set()
         if not updates.are_all_lines_new:
             for number, line in self.mirror.lines.items():
                 old = old_lines.get(number)
-                if old and number in self.numbers and (old.profile, old.is_paused) != (line.profile, line.is_paused):
+                if old and number in self.numbers and judged(old) != judged(line):
                     turned.add(number)
-        assert away | turned <= updates.look_again
+            turned |= {number for number in updates.names if number in self.numbers}
+        named = {number for number in updates.names if number in self.numbers and number not in old_lines}
+        assert away | turned - named <= updates.look_again
         numbers = set(old_lines)
-        if not updates.are_all_lines_new:
+        if not updates.are_all_lines_new and not self.is_late:
             assert updates.look_again & numbers <= self.model.lost | turned
 
     def drain(self, updates: Updates) -> None:
@@ -177,7 +236,7 @@ class RegisterMachine(RuleBasedStateMachine):
         turns = 0
         while updates.is_more:
             updates = self.register.expire(self.now_s)
-            self.mirror.take(updates, self.register)
+            self.mirror.take(updates, self.register, self.now_s)
             turns += 1
             assert turns < 100
 
@@ -196,35 +255,47 @@ class RegisterMachine(RuleBasedStateMachine):
     @rule(passed_s=st.sampled_from([0.0, 0.25, 1.0, 5.0, 61.0, 599.0, 601.0, 1.5 * DAY_S, 3.0 * DAY_S]))
     def wait(self, passed_s: float) -> None:
         self.now_s += passed_s
+        self.is_late = True
 
     @rule()
     def expire(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(batch, "SHARE", self.share)
             patch.setattr(sweep, "SHARE", self.share)
+            patch.setattr(sweep, "SCHEDULES_SHARE", self.share)
             updates = self.register.expire(self.now_s)
-            self.mirror.take(updates, self.register)
+            self.mirror.take(updates, self.register, self.now_s)
             self.drain(updates)
         self.model.expire(self.now_s)
+        self.is_late = False
 
     @rule(
         entries=st.lists(entries, max_size=4, unique_by=lambda entry: entry["id"]),
         default=st.sampled_from([None, "red"]),
         rate=st.sampled_from([None, 4000]),
+        zone=st.sampled_from(["UTC", "Asia/Kathmandu"]),
+        share=st.sampled_from([1.0, 0.5]),
     )
-    def configure(self, entries: list[dict[str, object]], default: str | None, rate: int | None) -> None:
+    def configure(
+        self, entries: list[dict[str, object]], default: str | None, rate: int | None, zone: str, share: float
+    ) -> None:
         configuration = Configuration.model_validate(
             {
-                "profiles": {"red": {}, "blue": {}},
+                "services": {
+                    "web": {"categories": {"a": "block"}},
+                    "ads": {"categories": {"b": "block"}, "share": share},
+                },
+                "profiles": {"red": {"services": ["web"]}, "blue": {"services": ["ads"], "youtube": "moderate"}},
                 "limits": {"packets_per_s": rate},
                 "subscribers": entries,
             }
         )
-        register = RegisterSettings.model_construct(**self.settings, default_profile=default)
+        register = RegisterSettings.model_construct(**self.settings, default_profile=default, zone=zone)
         configuration = configuration.model_copy(update={"subscriber_register": register})
         updates = self.register.sync_configuration(configuration, self.now_s)
         self.model.synchronise(configuration, self.now_s)
         self.compare(updates)
+        self.is_late = True  # with another zone schedules begin and end at another time
 
     @rule()
     def start_again(self) -> None:
@@ -241,10 +312,15 @@ class RegisterMachine(RuleBasedStateMachine):
         places = {place: model.people[row.person].number for place, row in model.rows.items()}
         assert read_places(self.register) == places
         assert self.mirror.places == places
-        lines = {person.number: model.line(name) for name, person in model.people.items()}
-        assert read_lines(self.register) == lines
+        lines = {person.number: model.line(name, self.now_s) for name, person in model.people.items()}
+        assert read_lines(self.register, self.now_s) == lines
+        names = {person.number: model.names(name, self.now_s) for name, person in model.people.items()}
+        names = {number: said for number, said in names.items() if said}
+        assert read_names(self.register, self.now_s) == names
         nobody = {number: model.nobody() for number in self.mirror.lines if number not in lines}
-        assert {number: line for number, line in self.mirror.lines.items() if number in lines} == lines
+        if not self.is_late:
+            assert {number: line for number, line in self.mirror.lines.items() if number in lines} == lines
+            assert {number: said for number, said in self.mirror.names.items() if said} == names
         assert all(self.mirror.lines[number].profile is None for number in nobody)
         assert self.register.place_count == len(places)
         assert self.register.subscriber_count == len(lines)
@@ -267,7 +343,10 @@ class RegisterMachine(RuleBasedStateMachine):
                 self.compare_known(known)
 
     def compare_known(self, known: Known) -> None:
-        assert known.line == self.model.line(known.id)
+        assert known.line == self.model.line(known.id, self.now_s)
+        assert known.effective.names == self.model.names(known.id, self.now_s)
+        assert known.choices == self.model.people[known.id].choices
+        assert list(known.owners) == sorted(self.model.chain(known.id))[:-1]
         assert known.is_configured == (self.model.people[known.id].configured is not None)
         mine = {place: row for place, row in self.model.rows.items() if row.person == known.id}
         said = {one.place: (one.at_s, one.source) for one in known.places}

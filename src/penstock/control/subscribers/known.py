@@ -4,14 +4,15 @@ It reads the store beside the process that writes, and also when there is none; 
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from penstock.control.configuration import Configuration
+from penstock.control.configuration import Subscriber as Entry
 from penstock.control.subscribers.choices import Choices
 from penstock.control.subscribers.effective import Effective
 from penstock.control.subscribers.loading import PersonRow, read_people
@@ -23,6 +24,7 @@ from penstock.control.subscribers.rows import (
     PACKETS_PER_S,
     PAUSED,
     PROFILE,
+    Words,
     unpack_places,
 )
 from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS, explain_errors, open_reader
@@ -116,21 +118,20 @@ class KnownSubscribers:
 
     def find_profile_changes(self, numbers: Collection[int], configuration: Configuration) -> dict[int, str | None]:
         """Which of these numbers have another profile by a configuration than by the one in force, and which."""
-        wanted, terms = {one.id: one.profile for one in configuration.subscribers}, Terms.of(configuration)
-        changes = {}
+        entries, terms, changes = {one.id: one for one in configuration.subscribers}, Terms.of(configuration), {}
         with self._reading():
             old_terms = self._read_terms()
-            words: dict[int | None, str] = dict(self._connection.execute("SELECT code, word FROM words"))
-            query = "SELECT number, field, value FROM changes WHERE number"
-            called = {row[0]: row[2] for row in select(self._connection, query, numbers) if row[1] == PROFILE}
-            configured = dict(select(self._connection, "SELECT number, profile FROM configured WHERE number", numbers))
+            words: dict[int, str] = dict(self._connection.execute("SELECT code, word FROM words"))
+            codes = {name: -code for code, name in enumerate(configuration.profiles, 1)}
+            names = words | {code: name for name, code in codes.items()}
             query = "SELECT number, id, profile FROM subscribers WHERE number"
-            for number, name, assigned in select(self._connection, query, numbers):
-                said, by_source = words.get(called.get(number)), words.get(assigned)
-                old = old_terms.choose(said or words.get(configured.get(number)) or by_source)
-                new = terms.choose(said or wanted.get(name) or by_source)
-                if old != new:
-                    changes[number] = new
+            for people in read_people(self._connection, select(self._connection, query, numbers)):
+                number, now_s = people[-1].number, self._clock()
+                old = old_terms.judge([Person(*one[1:]) for one in people], words, now_s)
+                then = [Person(one.id, one.profile, _move(one.words, entries.get(one.id), codes)) for one in people]
+                new = terms.judge(then, names, now_s)
+                if old.line.profile != new.line.profile:
+                    changes[number] = new.line.profile
         return changes
 
     def list_subscribers(self, prefix: str = "", after: str = "", limit: int = 100) -> list[Known]:
@@ -199,6 +200,12 @@ class KnownSubscribers:
         query = "SELECT place, at_ms FROM claims JOIN places USING(place) WHERE claims.number=? AND session=?"
         for key, at_ms in execute(query, (number, CONFIGURATION)):
             yield KnownPlace(unpack_place(key), "configuration", "", at_ms / 1000, None)
+
+
+def _move(words: Words, entry: Entry | None, codes: Mapping[str, int]) -> Words:
+    """The same words with another one of the configuration; `codes`: its profiles."""
+    configured = (codes[entry.profile], int(entry.fail == "closed"), entry.packets_per_s) if entry else None
+    return replace(words, configured=configured)
 
 
 def _list_profiles(row: PersonRow) -> set[int]:

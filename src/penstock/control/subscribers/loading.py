@@ -63,7 +63,7 @@ def read_lines(connection: sqlite3.Connection, terms: Terms, now_s: float) -> It
     cursor = connection.execute(f"{_LINES} WHERE NOT ({alone})" if alone else _LINES)
     while rows := cursor.fetchmany(PART):
         *columns, ids = zip(*rows, strict=True)
-        columns.append([_number_trials(terms, trials, one) for one in ids] if trials else [0] * len(ids))
+        columns += ([_number_trials(terms, trials, one) for one in ids] if trials else [0] * len(ids),)
         table = np.fromiter(chain.from_iterable(columns), np.int64, COLUMNS * len(rows)).reshape(COLUMNS, -1).T
         kinds, first, of_kind = np.unique(table[:, 1:], axis=0, return_index=True, return_inverse=True)
         for index, (profile, fails_closed, packets_per_s, is_paused, _) in enumerate(kinds.tolist()):
@@ -104,7 +104,7 @@ def read_people(connection: sqlite3.Connection, rows: list[tuple[int, str, int |
     words = read_words(connection, {row[0] for row in found.values()}, has_choices(connection))
     for _, name, _ in rows:
         chain_of = [found[one] for one in (*list_owners(name), name) if one in found]
-        yield [PersonRow(*row, words[row[0]]) for row in chain_of]
+        yield [PersonRow(number, one, profile, words[number]) for number, one, profile in chain_of]
 
 
 def _word_alone(connection: sqlite3.Connection) -> str:

@@ -122,7 +122,8 @@ class RegisterProcess:
         elif order == "begin":
             if self.writing is None:
                 door = find_register_door(self.pins)
-                self.writing = Writing(self.directory, self.flows, door, self.configuration, self.tally)
+                outlet = Outlet(self.directory, self.own_names, self.configuration)
+                self.writing = Writing(outlet, self.flows, door, self.configuration, self.tally)
             self._say("writing")
         elif order == "leave":
             self.leave()
@@ -147,7 +148,7 @@ class RegisterProcess:
         path = self.configuration.subscriber_register.database
         if path.exists():
             with KeptRegister(path, Terms.of(self.configuration)) as register:
-                Outlet(self.directory, self.configuration).fill(register)
+                Outlet(self.directory, self.own_names, self.configuration).fill(register)
 
     def leave(self) -> None:
         """Write and hear no more."""

@@ -72,7 +72,7 @@ class Terms(NamedTuple):
     def judge(self, people: Sequence[Person], names: Mapping[int, str], now_s: float) -> Holding:
         """What holds for the last of `people`, whose owners stand before him. `names`: profiles by their numbers."""
         profile, fails_closed, rate, paused = None, 0, None, 0
-        layers = []
+        layers: list[Layer] = []
         for _, assigned, words in people:
             said = _find_profile(assigned, words)
             own = names[said] if said is not None and names[said] in self.profiles else None

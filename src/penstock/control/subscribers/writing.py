@@ -23,7 +23,6 @@ from penstock.control.subscribers.store import Store
 from penstock.control.subscribers.tally import Tally
 from penstock.control.subscribers.updates import Updates
 from penstock.errors import PenstockError
-from penstock.line.directory import Directory
 
 LOCK_S = 5.0  # for the process before us, which was told to leave, or died
 FAILED_S = 0.2  # behind a batch that could not be written
@@ -36,9 +35,7 @@ class LockError(PenstockError):
 class Writing:
     """The time in which a process is the writer."""
 
-    def __init__(
-        self, directory: Directory, flows: Any, door: Path, configuration: Configuration, tally: Tally
-    ) -> None:
+    def __init__(self, outlet: Outlet, flows: Any, door: Path, configuration: Configuration, tally: Tally) -> None:
         """Be the writer, have the tables say what the register says, and listen. Raises PenstockError, OSError."""
         self.tally = tally
         settings = configuration.subscriber_register
@@ -47,8 +44,8 @@ class Writing:
         self.register = Register(self.store, settings)
         self.tally.note(self.register.sync_configuration(configuration, time.time()))
         self.known = KnownSubscribers(settings.database)
-        self.outlet = Outlet(directory, configuration)
-        self.open_flows = OpenFlows(directory, flows)
+        self.outlet = outlet
+        self.open_flows = OpenFlows(outlet.directory, flows)
         # What they say waits in their sockets until the tables are filled.
         self.sources = Sources(door, configuration, self._knows, self._tell)
         self.outlet.fill(self.register)
@@ -109,6 +106,9 @@ class Writing:
             "places": self.register.place_count,
             "places_limit": self.outlet.configuration.subscriber_register.addresses,
             "places_lost": self.outlet.lost,
+            "names": self.outlet.own_names.count,
+            "names_limit": self.outlet.own_names.capacity,
+            "names_lost": self.outlet.names_lost,
             "flows_changed": self.open_flows.changed,
             "radius": self.sources.radius.tell(),
             **self.tally.tell(),
