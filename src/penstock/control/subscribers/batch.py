@@ -164,7 +164,7 @@ class Batch:
             execute("DELETE FROM freed WHERE turn=?", row[:1])
             return int(row[1])
         for (number,) in execute("SELECT number FROM subscribers WHERE is_idle AND number < ? ORDER BY seen_s", (end,)):
-            if number not in self.rows.numbers:
+            if number not in self.rows.numbers or number in self.rows.aside:
                 self.forget(number)
                 execute("DELETE FROM freed WHERE number=?", (number,))
                 return int(number)
@@ -175,13 +175,14 @@ class Batch:
         self.rows.fetch_numbers((number,))
         forgotten = self.rows.find_number(number)
         self._hold_devices(forgotten.id)
-        names = self._list_gone(number, self._judge(forgotten, is_before=True))
+        names = self._list_gone(number, forgotten.before or self._judge(forgotten, is_before=True))
         if names:
             self.updates.names[number] = NamesChange(names, {})
         for statement in ("DELETE FROM subscribers WHERE number=?", "DELETE FROM choices WHERE number=?"):
             self.store.connection.execute(statement, (number,))
         self.store.connection.execute("INSERT INTO freed(number) VALUES(?)", (number,))
         del self.rows.numbers[number]
+        self.rows.aside.discard(number)
         self.rows.ids[forgotten.id] = None
         self.updates.lines[number] = self.terms.nobody
         self.updates.look_again.add(number)
