@@ -203,10 +203,11 @@ class Batch:
                 device.before = self._judge(device, is_before=True)
 
     def _judge(self, subscriber: Subscriber, is_before: bool = False) -> Holding:
-        """What holds for him; `is_before`: what the tables say, where time has changed it since."""
+        """What holds for him; `is_before`: what held at last, where time has changed it since."""
         people = [*self.rows.find_owners(subscriber.id), subscriber]
         all_words = [self.rows.fetch_words(one) for one in people]
         due = [words.next_s - 1 for words in all_words if words.next_s is not None and words.next_s <= self.now_s]
+        subscriber.is_due |= is_before and bool(due)
         at_s = min([self.exact_now_s, *due]) if is_before else self.exact_now_s
         said = [Person(one.id, one.profile, words) for one, words in zip(people, all_words, strict=True)]
         return self.terms.judge(said, self.catalogue.words, at_s)
@@ -228,12 +229,12 @@ class Batch:
     def _tell(self, subscriber: Subscriber) -> None:
         """Say what holds for him, where it is not what held before, and note when that ends by itself."""
         number, before, after = subscriber.number, subscriber.before, self._judge(subscriber)
-        if before is None or after.line != before.line:
+        is_due, gone = subscriber.is_due, self._list_gone(number, before)
+        if before is None or is_due or after.line != before.line:
             self.updates.lines[number] = after.line
-        gone = self._list_gone(number, before)
-        if gone != after.names.keys() or (before and before.names != after.names):
+        if gone != after.names.keys() or (before and (is_due and gone or before.names != after.names)):
             self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
-        if before and before.disagrees(after):
+        if before and (is_due or before.disagrees(after)):
             self.updates.look_again.add(number)
         words = self.rows.fetch_words(subscriber)
         if words.chosen_ms >= 0:

@@ -149,7 +149,18 @@ def unpack_places(packed: bytes, at_ms: int) -> tuple[dict[bytes, int], dict[byt
 class Subscriber:
     """One subscriber, and what sources other than calls and the configuration say of him."""
 
-    __slots__ = ("before", "id", "is_changed", "is_idle", "is_stored", "number", "profile", "profile_ms", "words")
+    __slots__ = (
+        "before",
+        "id",
+        "is_changed",
+        "is_due",
+        "is_idle",
+        "is_stored",
+        "number",
+        "profile",
+        "profile_ms",
+        "words",
+    )
 
     def __init__(self, number: int, name: str) -> None:
         self.number, self.id = number, name
@@ -160,6 +171,8 @@ class Subscriber:
         """None: not fetched."""
         self.before: Holding | None = None
         """What held before the batch; None: nothing was changed of it, or he is new."""
+        self.is_due = False
+        """Time has changed what held, and the tables may say either."""
         self.is_stored = self.is_changed = False
 
 
