@@ -232,7 +232,7 @@ class Batch:
         is_due, gone = subscriber.is_due, self._list_gone(number, before)
         if before is None or is_due or after.line != before.line:
             self.updates.lines[number] = after.line
-        if gone != after.names.keys() or (before and (is_due and gone or before.names != after.names)):
+        if gone != after.names.keys() or (before and ((is_due and gone) or before.names != after.names)):
             self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
         if before and (is_due or before.disagrees(after)):
             self.updates.look_again.add(number)
