@@ -274,15 +274,44 @@ def set_subscriber(
         typer.Option(metavar="A", help="Where he is: an address, a prefix, 203.0.113.1:1024-2047; `none`. Repeatable."),
     ] = None,
     scope: Scope = None,
+    service: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=on|off|profile", help="A service of his. Repeatable.")
+    ] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Never refused to him. Repeatable.")] = None,
+    deny: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Refused to him. Repeatable.")] = None,
+    no_allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="On his list no more.")] = None,
+    no_deny: Annotated[list[str] | None, typer.Option(metavar="NAME", help="The same.")] = None,
+    zone: Annotated[str | None, typer.Option(metavar="ZONE", help="Europe/Madrid; `none`: `register.zone`.")] = None,
+    safe_search: Annotated[str | None, typer.Option(metavar="LEVEL", help="off, moderate, strict; or `none`.")] = None,
+    youtube: Annotated[str | None, typer.Option(metavar="LEVEL", help="The same.")] = None,
 ) -> None:
     """Say what is to hold for a subscriber from now on. It holds over restarts, and wins over the configuration."""
     with one_line_errors():
+        from penstock.control.subscribers.choices_command import build_words
         from penstock.control.subscribers.command import set_subscriber
 
+        names = (allow or [], deny or [], no_allow or [], no_deny or [])
+        chosen = build_words(service or [], *names, zone=zone, safe_search=safe_search, youtube=youtube)
         set_subscriber(
             config, name, pause,
-            profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope,
+            profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope, **chosen,
         )  # fmt: skip
+
+
+@subscribers_app.command("choices")
+def show_choices(
+    name: SubscriberId,
+    config: MaybeConfig = None,
+    file: Annotated[str | None, typer.Option(metavar="F", help="Set all of them: JSON; `-`: standard input.")] = None,
+) -> None:
+    """What a subscriber chose, as JSON: services, names of his own, schedules. With --file, set it."""
+    with one_line_errors():
+        from penstock.control.subscribers.command import print_his_choices, set_choices
+
+        if file is not None:
+            set_choices(config, name, file)
+        else:
+            print_his_choices(config, name)
 
 
 @policy_app.command("show")
