@@ -278,62 +278,44 @@ def set_subscriber(
         typer.Option(metavar="A", help="Where he is: an address, a prefix, 203.0.113.1:1024-2047; `none`. Repeatable."),
     ] = None,
     scope: Scope = None,
+    service: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=on|off|profile", help="A service of his. Repeatable.")
+    ] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Never refused to him. Repeatable.")] = None,
+    deny: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Refused to him. Repeatable.")] = None,
+    no_allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="On his list no more.")] = None,
+    no_deny: Annotated[list[str] | None, typer.Option(metavar="NAME", help="The same.")] = None,
+    zone: Annotated[str | None, typer.Option(metavar="ZONE", help="Europe/Madrid; `none`: `register.zone`.")] = None,
+    safe_search: Annotated[str | None, typer.Option(metavar="LEVEL", help="off, moderate, strict; or `none`.")] = None,
+    youtube: Annotated[str | None, typer.Option(metavar="LEVEL", help="The same.")] = None,
 ) -> None:
     """Say what is to hold for a subscriber from now on. It holds over restarts, and wins over the configuration."""
     with one_line_errors():
+        from penstock.control.subscribers.choices_command import build_words
         from penstock.control.subscribers.command import set_subscriber
 
+        names = (allow or [], deny or [], no_allow or [], no_deny or [])
+        chosen = build_words(service or [], *names, zone=zone, safe_search=safe_search, youtube=youtube)
         set_subscriber(
             config, name, pause,
-            profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope,
+            profile=profile, fail=fail, packets_per_s=packets_per_s, addresses=address or None, scope=scope, **chosen,
         )  # fmt: skip
 
 
-@token_app.command("create")
-def create_token(
-    config: Config,
-    role: Annotated[str, typer.Option(metavar="operator|support|selfcare", help="What it is for.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Whose it is, for the audit.")] = "",
-    subscriber: Annotated[str | None, typer.Option(metavar="ID", help="With selfcare: whose choices.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="For how long; default: until it is revoked.")] = None,
+@subscribers_app.command("choices")
+def show_choices(
+    name: SubscriberId,
+    config: MaybeConfig = None,
+    file: Annotated[str | None, typer.Option(metavar="F", help="Set all of them: JSON; `-`: standard input.")] = None,
 ) -> None:
-    """Make a token. It is printed once, and kept as a hash."""
+    """What a subscriber chose, as JSON: services, names of his own, schedules. With --file, set it."""
     with one_line_errors():
-        from penstock.portal.command import create_token, parse_role
+        from penstock.control.subscribers.command import print_his_choices, set_choices
 
-        create_token(config, parse_role(role), name or role, subscriber, days)
-
-
-@token_app.command("list")
-def list_tokens(config: Config) -> None:
-    """All tokens, as far as anybody knows them."""
-    with one_line_errors():
-        from penstock.portal.command import list_tokens
-
-        list_tokens(config)
-
-
-@token_app.command("revoke")
-def revoke_token(token: Annotated[int, typer.Argument(metavar="TOKEN", help="Its number.")], config: Config) -> None:
-    """Have a token hold no more, from the next call on."""
-    with one_line_errors():
-        from penstock.portal.command import revoke_token
-
-        revoke_token(config, token)
-
-
-@events_app.command("export")
-def export_events(
-    config: Config,
-    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-26, or with a time; UTC.")] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to here; default: now.")] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="A new file; default: standard output.")] = None,
-) -> None:
-    """Events as JSON lines with pseudonyms for subscribers and without addresses. Each export has pseudonyms of its own."""
-    with one_line_errors():
-        from penstock.portal.command import export_events
-
-        export_events(config, begin, end, output)
+        if file is not None:
+            set_choices(config, name, file)
+        else:
+            print_his_choices(config, name)
 
 
 @policy_app.command("show")

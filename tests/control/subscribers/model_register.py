@@ -105,8 +105,10 @@ class ModelRegister:
     def layers(self, name: str) -> list[Layer]:
         chain = sorted(self.chain(name))
         named = [self.profile(chain[0]), *map(self.own_profile, chain[1:])]
-        layers = [Layer(self.profiles.get(said or ""), self.people[one].choices) for one, said in zip(chain, named)]
-        return [Layer(None, Choices(zone=self.zone)), *layers]
+        found = [
+            (self.profiles.get(said or ""), self.people[one].choices) for one, said in zip(chain, named, strict=True)
+        ]
+        return [Layer(None, Choices(zone=self.zone)), *(Layer(*one) for one in found)]
 
     def line(self, name: str, now_s: float) -> Line:
         layers, chain = self.layers(name), self.chain(name)
@@ -129,11 +131,9 @@ class ModelRegister:
 
     def names(self, name: str, now_s: float) -> dict[str, str]:
         layers = self.layers(name)
-        known = {
-            own
-            for one in layers
-            for own in (*one.choices.allow, *one.choices.deny, *(o.name for o in one.choices.overrides))
-        }
+        known: set[str] = set()
+        for _, chosen in layers:
+            known |= {*chosen.allow, *chosen.deny, *(override.name for override in chosen.overrides)}
         return {own: said for own in known if (said := find_name(layers, own, now_s))}
 
     def nobody(self) -> Line:

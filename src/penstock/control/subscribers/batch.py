@@ -164,7 +164,7 @@ class Batch:
             execute("DELETE FROM freed WHERE turn=?", row[:1])
             return int(row[1])
         for (number,) in execute("SELECT number FROM subscribers WHERE is_idle AND number < ? ORDER BY seen_s", (end,)):
-            if number not in self.rows.numbers:
+            if number not in self.rows.numbers or number in self.rows.aside:
                 self.forget(number)
                 execute("DELETE FROM freed WHERE number=?", (number,))
                 return int(number)
@@ -175,13 +175,14 @@ class Batch:
         self.rows.fetch_numbers((number,))
         forgotten = self.rows.find_number(number)
         self._hold_devices(forgotten.id)
-        names = self._list_gone(number, self._judge(forgotten, is_before=True))
+        names = self._list_gone(number, forgotten.before or self._judge(forgotten, is_before=True))
         if names:
             self.updates.names[number] = NamesChange(names, {})
         for statement in ("DELETE FROM subscribers WHERE number=?", "DELETE FROM choices WHERE number=?"):
             self.store.connection.execute(statement, (number,))
         self.store.connection.execute("INSERT INTO freed(number) VALUES(?)", (number,))
         del self.rows.numbers[number]
+        self.rows.aside.discard(number)
         self.rows.ids[forgotten.id] = None
         self.updates.lines[number] = self.terms.nobody
         self.updates.look_again.add(number)
@@ -202,10 +203,11 @@ class Batch:
                 device.before = self._judge(device, is_before=True)
 
     def _judge(self, subscriber: Subscriber, is_before: bool = False) -> Holding:
-        """What holds for him; `is_before`: what the tables say, where time has changed it since."""
+        """What holds for him; `is_before`: what held at last, where time has changed it since."""
         people = [*self.rows.find_owners(subscriber.id), subscriber]
         all_words = [self.rows.fetch_words(one) for one in people]
         due = [words.next_s - 1 for words in all_words if words.next_s is not None and words.next_s <= self.now_s]
+        subscriber.is_due |= is_before and bool(due)
         at_s = min([self.exact_now_s, *due]) if is_before else self.exact_now_s
         said = [Person(one.id, one.profile, words) for one, words in zip(people, all_words, strict=True)]
         return self.terms.judge(said, self.catalogue.words, at_s)
@@ -227,12 +229,12 @@ class Batch:
     def _tell(self, subscriber: Subscriber) -> None:
         """Say what holds for him, where it is not what held before, and note when that ends by itself."""
         number, before, after = subscriber.number, subscriber.before, self._judge(subscriber)
-        if before is None or after.line != before.line:
+        is_due, gone = subscriber.is_due, self._list_gone(number, before)
+        if before is None or is_due or after.line != before.line:
             self.updates.lines[number] = after.line
-        gone = self._list_gone(number, before)
-        if gone != after.names.keys() or (before and before.names != after.names):
+        if gone != after.names.keys() or (before and ((is_due and gone) or before.names != after.names)):
             self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
-        if before and before.disagrees(after):
+        if before and (is_due or before.disagrees(after)):
             self.updates.look_again.add(number)
         words = self.rows.fetch_words(subscriber)
         if words.chosen_ms >= 0:

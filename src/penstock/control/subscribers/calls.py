@@ -2,12 +2,13 @@
 
     caller                                     register
       set, subscriber, and what is to hold  →  done | no, why          behind the commit, as everything
+      choices, subscriber                   →  told, his choices and what they come to now
       tell                                  →  told, and what is counted
 
 Knows the words, and makes events of them. It does not know the rules (`register`), nor who may knock (`line.handover`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ from pydantic import Field, ValidationError
 from penstock.control.configuration import Configuration
 from penstock.control.fields import Count, Model
 from penstock.control.problems import suggest_name
+from penstock.control.subscribers.choices import NONE_CHOSEN, Choices, ChoicesError, Edit, list_problems
+from penstock.control.subscribers.known import Known
 from penstock.control.subscribers.model import Assign, Change, Event, Release
 from penstock.control.subscribers.place_text import parse_place
 from penstock.control.subscribers.settings import Scope
@@ -28,7 +31,7 @@ ANSWER_S = 30.0  # of a register that may just be filling the kernel's tables
 CHANGES = ("profile", "fail", "packets_per_s", "paused_until_s")
 
 Tell = Callable[[], dict[str, Any]]
-Known = Callable[[str], bool]
+Find = Callable[[str], Known | None]
 
 
 class CallError(PenstockError):
@@ -45,6 +48,10 @@ class SetCall(Model):
     paused_until_s: Annotated[float, Field(ge=0)] | None = None
     addresses: tuple[str, ...] | None = None
     scope: str | None = None
+    choices: dict[str, Any] | None = None
+    """Fields of his choices; those that are not here stay."""
+    edit: Edit | None = None
+    """Single things of them, behind that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,11 @@ def find_register_doors() -> list[Path]:
 class Calls:
     """The door of a register. `configuration` may be replaced at any time."""
 
-    def __init__(self, path: Path, configuration: Configuration, knows: Known, tell: Tell) -> None:
-        """`knows`: is there such a subscriber? `tell`: what is counted. Raises HandoverError, OSError."""
-        self.configuration, self._knows, self._tell = configuration, knows, tell
+    def __init__(self, path: Path, configuration: Configuration, find: Find, tell: Tell) -> None:
+        """`find`: what is written down of a subscriber; `tell`: what is counted. Raises HandoverError, OSError."""
+        self.configuration, self._find, self._tell = configuration, find, tell
+        self._chosen: dict[str, Choices] = {}
+        """By what was heard, and is not written down yet."""
         self._door = Door(path)
 
     def sockets(self) -> list[Any]:
@@ -80,6 +89,7 @@ class Calls:
     def hear(self, ready: list[Any], now_s: float) -> list[Said]:
         """What was said at those of the sockets that are `ready`."""
         heard = []
+        self._chosen.clear()
         for visitor, said in self._door.answer(ready):
             if said is None:
                 continue
@@ -89,6 +99,8 @@ class Calls:
                     visitor.say("told", **self._tell())
                 elif word == "set":
                     heard.append(Said(visitor, self._read(said, now_s)))
+                elif word == "choices":
+                    visitor.say("told", **self._tell_choices(said))
                 else:
                     raise CallError(f"{word} makes no sense")
             except CallError as error:
@@ -103,24 +115,88 @@ class Calls:
         try:
             call = SetCall.model_validate(said)
         except ValidationError as error:
-            raise CallError("; ".join(f"{_word_place(one['loc'])}: {one['msg']}" for one in error.errors())) from None
+            raise CallError(_word_problems(list_problems(SetCall, error))) from None
         profiles = self.configuration.profiles
         if call.profile is not None and call.profile not in profiles:
             raise CallError(f"there is no profile `{call.profile}`: {suggest_name(call.profile, profiles)}")
-        if not call.addresses and not self._knows(call.subscriber):
+        known = self._find(call.subscriber)
+        if not call.addresses and known is None:
             raise CallError(f"there is no subscriber `{call.subscriber}`: say where he is, too")
-        return tuple(build_events(call, self.configuration.scopes, now_s))
+        choices = None
+        if call.choices is not None or call.edit is not None:
+            choices = self._choose(call, known.choices if known else NONE_CHOSEN)
+        return tuple(build_events(call, self.configuration.scopes, now_s, choices))
+
+    def _choose(self, call: SetCall, before: Choices) -> Choices:
+        """What he chose, with what is to be otherwise."""
+        try:
+            choices = self._chosen.get(call.subscriber, before).replace(call.choices or {})
+            edit = call.edit or Edit()
+            found = list(find_problems(self.configuration, choices, edit, (call.choices or {}).keys()))
+            if found:
+                raise ChoicesError(found)
+            choices = edit.apply(choices)
+        except ChoicesError as error:
+            raise CallError(_word_problems(error.problems)) from None
+        self._chosen[call.subscriber] = choices
+        return choices
+
+    def _tell_choices(self, said: dict[str, Any]) -> dict[str, Any]:
+        name = said.get("subscriber")
+        known = self._find(name) if isinstance(name, str) else None
+        if known is None:
+            raise CallError(f"there is no subscriber `{name}`")
+        return {"choices": known.choices.to_data(), "effective": tell_effective(known)}
 
 
-def _word_place(location: tuple[Any, ...]) -> str:
-    return ".".join(map(str, location)) or "the call"
+def tell_effective(known: Known) -> dict[str, Any]:
+    """What holds for a subscriber now, as data."""
+    line, found = known.line, known.effective
+    return {
+        "services": sorted(line.services),
+        "paused": line.is_paused,
+        **line.switches._asdict(),
+        "schedules": list(found.schedules),
+        "names": len(found.names),
+        "next_change_s": found.next_change_s,
+    }
 
 
-def build_events(call: SetCall, scopes: Mapping[str, Scope], now_s: float) -> list[Event]:
-    """The events of a call. Raises CallError."""
+def find_problems(
+    configuration: Configuration, choices: Choices, edit: Edit, given: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Fields of what is `given`, and of an edit, that a configuration cannot keep, and what was expected."""
+    services = configuration.services
+    named = [(f"edit.services.{name}", name) for name, is_on in edit.services.items() if is_on is not None]
+    if "services" in given:
+        named += [(f"services.{name}", name) for name in choices.services]
+    if "schedules" in given:
+        for number, schedule in enumerate(choices.schedules):
+            named += [(f"schedules[{number}].services[{at}]", name) for at, name in enumerate(schedule.services)]
+    for field, name in named:
+        if name not in services:
+            yield field, f"expected one of `services` of the configuration: {suggest_name(name, services)}"
+    for field in ("safe_search", "youtube"):
+        works = configuration.dns.judge and configuration.dns.resolvers
+        if field in given and getattr(choices, field) not in (None, "off") and not works:
+            yield (
+                field,
+                "expected null or `off`: there are no `dns.resolvers` in the configuration, and it works by DNS",
+            )
+
+
+def _word_problems(problems: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{field or 'the call'}: {expected}" for field, expected in problems)
+
+
+def build_events(
+    call: SetCall, scopes: Mapping[str, Scope], now_s: float, choices: Choices | None = None
+) -> list[Event]:
+    """The events of a call. `choices`: all that he chose, if that is to be otherwise. Raises CallError."""
     events: list[Event] = []
-    if any(getattr(call, name) is not None for name in CHANGES):
-        events.append(Change(call.subscriber, now_s, **{name: getattr(call, name) for name in CHANGES}))
+    said = {name: getattr(call, name) for name in CHANGES} | {"choices": choices}
+    if any(value is not None for value in said.values()):
+        events.append(Change(call.subscriber, now_s, **said))
     if call.addresses is not None:
         scope = _find_scope(call.scope, scopes)
         try:

@@ -142,7 +142,11 @@ class Choices(Model):
 
     def write(self) -> str:
         """As JSON, without what is not chosen."""
-        return json.dumps(self.model_dump(exclude_defaults=True), separators=(",", ":"))
+        return json.dumps(self.to_data(), separators=(",", ":"))
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain dictionaries and lists, without what is not chosen."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     def replace(self, given: Mapping[str, Any]) -> "Choices":
         """The same with the fields that are `given` in their place. Raises ChoicesError."""

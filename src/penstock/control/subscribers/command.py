@@ -17,6 +17,7 @@ from rich.text import Text
 from penstock.control.configuration import load_configuration
 from penstock.control.problems import suggest_name
 from penstock.control.subscribers.calls import CallError, call_register, find_register_doors
+from penstock.control.subscribers.choices_command import print_choices, read_file, word_choices
 from penstock.control.subscribers.known import Known, KnownPlace, KnownSubscribers
 from penstock.control.subscribers.place_text import parse_endpoint, word_place
 from penstock.errors import PenstockError
@@ -82,12 +83,21 @@ def print_list(configuration: Path | None, prefix: str, after: str, limit: int) 
 
 def print_subscriber(configuration: Path | None, name: str) -> None:
     """Print what is known of a subscriber. Raises SubscribersError."""
+    _print_known(_find_subscriber(configuration, name))
+
+
+def print_his_choices(configuration: Path | None, name: str) -> None:
+    """Print what a subscriber chose, as JSON. Raises SubscribersError."""
+    print_choices(_find_subscriber(configuration, name).choices)
+
+
+def _find_subscriber(configuration: Path | None, name: str) -> Known:
     with KnownSubscribers(find_database(configuration)) as known:
         found = known.find_subscriber(name)
         near = [one.id for one in known.list_subscribers(name[:3], "", NEAR)] if found is None else []
     if found is None:
         raise SubscribersError(f"there is no subscriber `{name}`" + (f": {suggest_name(name, near)}" if near else ""))
-    _print_known(found)
+    return found
 
 
 def print_owner(configuration: Path | None, text: str, scope: str | None) -> None:
@@ -121,6 +131,8 @@ def _print_known(known: Known) -> None:
     table.add_row("fail", _word_fail(known))
     table.add_row("packets/s", _word_rate(known.line.packets_per_s))
     table.add_row("paused", _word_pause(known) or "no")
+    for title, text in word_choices(known):
+        table.add_row(title, Text(text))
     table.add_row("number", str(known.number))
     table.add_row("last heard of", _word_time(known.seen_s))
     for place in known.places:
@@ -166,7 +178,9 @@ def _word_rate(packets_per_s: int | None) -> str:
 def _word_pause(known: Known) -> str | None:
     if not known.line.is_paused:
         return None
-    until_s = known.changes["paused_until_s"][0] / 1000
+    until_s = known.changes.get("paused_until_s", (0, 0))[0] / 1000
+    if not until_s:
+        return "by a schedule" if known.effective.is_paused else "with the one whose device it is"
     return f"until {_word_time(until_s)}" if until_s < time.time() + 365 * UNITS_S["d"] else "until it is taken back"
 
 
@@ -185,6 +199,11 @@ def set_subscriber(configuration: Path | None, name: str, pause: str | None, **w
     if not said.keys() - {"scope"}:
         raise SubscribersError("nothing was said that could hold: see `penstock subscribers set --help`")
     call_register(find_door(configuration), "set", subscriber=name, **said)
+
+
+def set_choices(configuration: Path | None, name: str, file: str) -> None:
+    """Have the register take a file as all that a subscriber chose. Raises PenstockError."""
+    call_register(find_door(configuration), "set", subscriber=name, choices=read_file(file))
 
 
 def parse_pause(text: str, now_s: float) -> float:

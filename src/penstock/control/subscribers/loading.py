@@ -63,7 +63,7 @@ def read_lines(connection: sqlite3.Connection, terms: Terms, now_s: float) -> It
     cursor = connection.execute(f"{_LINES} WHERE NOT ({alone})" if alone else _LINES)
     while rows := cursor.fetchmany(PART):
         *columns, ids = zip(*rows, strict=True)
-        columns += ([_number_trials(terms, trials, one) for one in ids] if trials else [0] * len(ids),)
+        columns.append(tuple(_number_trials(terms, trials, one) for one in ids) if trials else (0,) * len(ids))
         table = np.fromiter(chain.from_iterable(columns), np.int64, COLUMNS * len(rows)).reshape(COLUMNS, -1).T
         kinds, first, of_kind = np.unique(table[:, 1:], axis=0, return_index=True, return_inverse=True)
         for index, (profile, fails_closed, packets_per_s, is_paused, _) in enumerate(kinds.tolist()):

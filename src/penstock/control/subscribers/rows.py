@@ -149,7 +149,18 @@ def unpack_places(packed: bytes, at_ms: int) -> tuple[dict[bytes, int], dict[byt
 class Subscriber:
     """One subscriber, and what sources other than calls and the configuration say of him."""
 
-    __slots__ = ("before", "id", "is_changed", "is_idle", "is_stored", "number", "profile", "profile_ms", "words")
+    __slots__ = (
+        "before",
+        "id",
+        "is_changed",
+        "is_due",
+        "is_idle",
+        "is_stored",
+        "number",
+        "profile",
+        "profile_ms",
+        "words",
+    )
 
     def __init__(self, number: int, name: str) -> None:
         self.number, self.id = number, name
@@ -160,6 +171,8 @@ class Subscriber:
         """None: not fetched."""
         self.before: Holding | None = None
         """What held before the batch; None: nothing was changed of it, or he is new."""
+        self.is_due = False
+        """Time has changed what held, and the tables may say either."""
         self.is_stored = self.is_changed = False
 
 
@@ -174,6 +187,8 @@ class Rows:
         self.moved: set[bytes] = set()
         self.ids: dict[str, Subscriber | None] = {}
         self.numbers: dict[int, Subscriber] = {}
+        self.aside: set[int] = set()
+        """Of these: owners and devices of whom nobody spoke."""
 
     # ---- sessions -----------------------------------------------------------------------------------------------------
     def fetch_sessions(self, codes: Collection[int]) -> None:
@@ -295,7 +310,7 @@ class Rows:
     def find_owners(self, name: str) -> list[Subscriber]:
         """Whose device he is who has this id, the outermost first."""
         ids = list_owners(name) if self.catalogue.has_devices else []
-        self.fetch_ids([one for one in ids if one not in self.ids])
+        self._fetch_aside(ids)
         return [owner for one in ids if (owner := self.ids[one])]
 
     def find_devices(self, name: str) -> list[Subscriber]:
@@ -306,8 +321,14 @@ class Rows:
         query = "SELECT id FROM subscribers WHERE id > ? AND id < ?"
         ids = {row[0] for row in self.connection.execute(query, (first, end))}
         ids |= {one for one, subscriber in self.ids.items() if subscriber and first < one < end}
-        self.fetch_ids([one for one in ids if one not in self.ids])
+        self._fetch_aside(ids)
         return [device for one in sorted(ids) if (device := self.ids[one])]
+
+    def _fetch_aside(self, ids: Iterable[str]) -> None:
+        missing = [one for one in ids if one not in self.ids]
+        if missing:
+            self.fetch_ids(missing)
+            self.aside |= {found.number for one in missing if (found := self.ids[one])}
 
     # ---- writing ------------------------------------------------------------------------------------------------------
     def write(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.control.configuration import Configuration
-from penstock.control.subscribers.calls import Calls, Known, Said, Tell
+from penstock.control.subscribers.calls import Calls, Find, Said, Tell
 from penstock.control.subscribers.file_listener import FileListener
 from penstock.control.subscribers.model import Event
 from penstock.control.subscribers.radius_listener import Heard, RadiusListener
@@ -37,10 +37,10 @@ class Batch:
 class Sources:
     """All sources of one register, which listens from here on. The configuration is `follow`ed."""
 
-    def __init__(self, door: Path, configuration: Configuration, knows: Known, tell: Tell) -> None:
+    def __init__(self, door: Path, configuration: Configuration, find: Find, tell: Tell) -> None:
         """Raises HandoverError, OSError."""
         self.radius, self.file = RadiusListener(), FileListener()
-        self.calls = Calls(door, configuration, knows, tell)
+        self.calls = Calls(door, configuration, find, tell)
         self.follow(configuration)
 
     def follow(self, configuration: Configuration) -> None:

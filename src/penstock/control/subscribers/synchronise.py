@@ -22,7 +22,7 @@ def synchronise(batch: Batch, configuration: Configuration, before: Terms) -> No
     batch.store.connection.execute("REPLACE INTO meta VALUES('terms', ?)", (batch.terms.write(),))
     batch.updates.are_all_lines_new = before != batch.terms
     if before.zone != batch.terms.zone:  # whose zone it is has another next change; `sweep` finds it
-        query = "UPDATE choices SET next_s=? WHERE instr(text, '\"schedules\"')"
+        query = "UPDATE choices SET next_s=min(coalesce(next_s, ?1), ?1) WHERE instr(text, '\"schedules\"')"
         batch.store.connection.execute(query, (batch.now_s,))
     entries = {entry.id: entry for entry in configuration.subscribers}
     batch.rows.fetch_ids(entries)

@@ -47,7 +47,7 @@ class Writing:
         self.outlet = outlet
         self.open_flows = OpenFlows(outlet.directory, flows)
         # What they say waits in their sockets until the tables are filled.
-        self.sources = Sources(door, configuration, self._knows, self._tell)
+        self.sources = Sources(door, configuration, self.known.find_subscriber, self._tell)
         self.outlet.fill(self.register)
         self.open_flows.note_all()
 
@@ -95,9 +95,6 @@ class Writing:
         self.sources.settle(batch, why)
         self.tally.note_failure(why)
         time.sleep(FAILED_S)
-
-    def _knows(self, subscriber: str) -> bool:
-        return self.known.find_subscriber(subscriber) is not None
 
     def _tell(self) -> dict[str, Any]:
         return {
