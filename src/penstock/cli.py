@@ -128,6 +128,7 @@ def rollback(root: Root = INSTALLATION) -> None:
 def compile_code() -> None:
     """Compile everything for this machine now, so that no start has to."""
     with one_line_errors():
+        from penstock.control.explain import compile_explain
         from penstock.engine import compile_path
         from penstock.line.directory import compile_directory
         from penstock.line.inline import compile_steer
@@ -135,6 +136,7 @@ def compile_code() -> None:
         compile_path()
         compile_steer()
         compile_directory()
+        compile_explain()
 
 
 @app.command()

@@ -20,7 +20,7 @@ from penstock.policy.snapshot import Snapshot, SnapshotError
 
 MESSAGE_BYTES = 1 << 18
 DESCRIPTORS = 4
-ANSWER_S = 3.0
+ANSWER_S = 10.0  # of a control process that may just be taking a new policy
 
 Follow = Callable[[Configuration, Snapshot | None], None]
 Reply = tuple[dict[str, Any], list[int]]

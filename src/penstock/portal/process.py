@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from penstock.control.explain import compile_explain
 from penstock.control.portal.settings import ApiSettings
 from penstock.control.subscribers.calls import find_register_door
 from penstock.errors import PenstockError
@@ -142,6 +143,7 @@ def run_portal(standing: dict[str, Any], link: ControlLink, events: socket.socke
     settings = box.configuration.api
     assert settings.listen is not None
     listener = bind_address(settings.listen)
+    compile_explain()  # while its cache can be written
     keep_file_rights()
     portal = Portal.open(box, settings)
     places = {settings.database.parent, settings.journal.parent}
