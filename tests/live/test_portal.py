@@ -11,8 +11,9 @@ import pytest
 from penstock.demo.box import GOOD, run_penstock
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME
+from penstock.line.pcap import read_frames
 from tests.live.line import BAD, Line, build_line, live
-from tests.live.portal import PATIENCE_S, SETTINGS, await_portal, call, find_portal, make_token
+from tests.live.portal import LISTEN, PATIENCE_S, SETTINGS, await_portal, call, find_portal, make_token
 from tests.live.processes import Loaded, sees_page
 
 pytestmark = live("openssl", "curl")
@@ -115,6 +116,25 @@ def test_the_switch_and_a_reload(line: Line, operator: str) -> None:
         time.sleep(0.1)
     found = call(line, operator, "GET", f"/api/v1/explain?host={BAD}&subscriber=home")[1]
     assert found["action"] == "block", "it explains by what is in force now"
+
+
+def test_a_recording_has_his_refused_flows_alone(line: Line, operator: str) -> None:
+    status, told = call(line, operator, "POST", f"{HOME_PATH}/captures", {"seconds": 3, "megabytes": 1})
+    assert status == 201, told
+    assert sees_page(line, HOME)
+    assert line.curl(f"http://{GOOD}/").returncode == 0
+    end_s = time.monotonic() + PATIENCE_S
+    while (found := call(line, operator, "GET", f"{HOME_PATH}/captures")[1]["captures"][0])["state"] == "running":
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+    assert (found["state"], found["flows"]) == ("done", 1), found
+    path = line.here / "got.pcap"
+    words = ["curl", "-q", "-sS", "-H", f"Authorization: Bearer {operator}", "-o", str(path)]
+    line.topology.run("box", [*words, f"http://{LISTEN}{HOME_PATH}/captures/{found['id']}"])
+    contents = b"".join(frame.bytes for frame in read_frames(path))
+    assert f"Host: {BAD}".encode() in contents, "what he asked for"
+    assert b"HTTP/1.1 403" in contents or b"HTTP/1.1 451" in contents, "what he was answered"
+    assert f"Host: {GOOD}".encode() not in contents
 
 
 def test_it_has_no_rights_and_gives_way(line: Line, operator: str) -> None:

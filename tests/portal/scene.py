@@ -86,7 +86,7 @@ class Scene:
     portal: Portal
     url: str
     said: list[dict[str, Any]]
-    """What the control process was asked, `tell` aside."""
+    """What the control process was asked, `tell` aside; of a tap with the other end of its socket, as `wire`."""
     tokens: dict[str, str] = field(default_factory=dict)
 
     def make_token(self, role: Role, subscriber: str | None = None, expires_s: float | None = None) -> str:
@@ -148,6 +148,12 @@ def _answer(talk: socket.socket, said: list[dict[str, Any]]) -> None:
     while content := talk.recv(1 << 16):
         words = json.loads(content)
         number, word = words.pop("number"), words["say"]
+        if word == "tap":
+            words["wire"], tap = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            said.append(words)
+            with tap:
+                socket.send_fds(talk, [json.dumps({"number": number}).encode()], [tap.fileno()])
+            continue
         if word != "tell":
             said.append(words)
         answer = tell_all() if word == "tell" else {"changed": True}
@@ -189,7 +195,6 @@ def serve_scene(here: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) ->
         box.follow(made.configuration, made.snapshot)
         threading.Thread(target=_hear, args=(link,), daemon=True).start()
         portal = Portal.open(box, api)
-        portal.captures.mkdir(exist_ok=True)
         try:
             with _serving(configure_server(portal, api)) as url:
                 scene = Scene(portal, url, said)
@@ -197,6 +202,9 @@ def serve_scene(here: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) ->
                 scene.tokens["selfcare"] = scene.make_token("selfcare", "home")
                 yield scene
         finally:
+            for words in said:
+                if "wire" in words:
+                    words["wire"].close()
             fake.stops.set()
             fake.join()
             portal.close()

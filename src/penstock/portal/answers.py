@@ -394,6 +394,32 @@ class Week(Answer):
     kept_days: int
 
 
+class CaptureAsked(Asked):
+    """What is to be recorded of a subscriber's refused flows."""
+
+    seconds: Annotated[Whole, Field(ge=1, le=600)]
+    megabytes: Annotated[Whole, Field(ge=1, le=20)]
+
+
+class CaptureSeen(Answer):
+    """A recording. What was recorded is known when it has ended."""
+
+    id: int
+    state: str
+    """running, done, full (it ended before its time) or failed."""
+    begun: datetime
+    ends: datetime
+    by: str
+    limit_bytes: int
+    size_bytes: int | None
+    packets: int | None
+    flows: int | None
+
+
+class CapturesSeen(Answer):
+    captures: list[CaptureSeen]
+
+
 class ExplanationSeen(Answer):
     """What would happen to a request, and why."""
 

@@ -10,6 +10,7 @@ from penstock import __version__
 from penstock.portal import (
     live,
     routes_box,
+    routes_captures,
     routes_choices,
     routes_events,
     routes_explain,
@@ -37,6 +38,7 @@ ROUTERS = (
     routes_choices.router,
     routes_events.router,
     routes_explain.router,
+    routes_captures.router,
     routes_tokens.router,
 )
 

@@ -6,7 +6,7 @@ full disk rows are lost and counted. It does not know who may read them.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +80,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Raises DatabaseError."""
         self._database = Database(path, SCHEMA)
+        self.also_tell: Callable[[list[Row]], None] = lambda rows: None
         self.lost = 0
         """Events that could not be written down."""
 
@@ -105,6 +106,7 @@ class Journal:
                 connection.executemany(query, rows)
         except DatabaseError:
             self.lost += len(rows)
+        self.also_tell([Row(0, *row) for row in rows])
 
     def forget(self, now_s: float, keep_days: int, row_limit: int) -> bool:
         """Delete what is too old, and the oldest of what is too much; True when there may be more to delete.

@@ -1,7 +1,6 @@
 """All that the routes of one portal share, and how they get it."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,6 +8,7 @@ from fastapi import Depends, Request
 from penstock.control.portal.settings import ApiSettings
 from penstock.portal.audit import Audit
 from penstock.portal.box import Box
+from penstock.portal.capture import Captures
 from penstock.portal.database import Database
 from penstock.portal.journal import Journal, now_s
 from penstock.portal.limits import FAILURES_BURST, FAILURES_PER_S, Limits
@@ -29,6 +29,7 @@ class Portal:
     audit: Audit
     calls: Limits
     failures: Limits
+    captures: Captures
     rates: Rates = field(default_factory=Rates)
     watchers: int = 0
     """Who watches live."""
@@ -40,18 +41,18 @@ class Portal:
         calls = Limits(settings.calls_per_s, 2.0 * settings.calls_per_s)
         failures = Limits(FAILURES_PER_S, FAILURES_BURST)
         tokens, audit = Tokens(database), Audit(database)
-        return cls(box, settings, database, Journal(settings.journal), tokens, audit, calls, failures)
-
-    @property
-    def captures(self) -> Path:
-        """Where recordings lie."""
-        return self.settings.database.parent / "captures"
+        directory = settings.database.parent / "captures"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        captures, journal = Captures(database, directory), Journal(settings.journal)
+        journal.also_tell = captures.note
+        return cls(box, settings, database, journal, tokens, audit, calls, failures, captures)
 
     def forget(self) -> None:
         """Delete what is too old, all of it. Raises DatabaseError."""
         settings = self.settings
         while self.journal.forget(now_s(), settings.keep_days, settings.journal_rows):
             pass
+        self.captures.forget(now_s(), settings.keep_days)
         while self.audit.forget(now_s(), settings.audit_days):
             pass
 

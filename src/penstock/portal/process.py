@@ -147,7 +147,6 @@ def run_portal(standing: dict[str, Any], link: ControlLink, events: socket.socke
     keep_file_rights()
     portal = Portal.open(box, settings)
     places = {settings.database.parent, settings.journal.parent}
-    portal.captures.mkdir(mode=0o700, exist_ok=True)
     os.environ["SQLITE_TMPDIR"] = str(settings.journal.parent)
     confine_writing(places)
     server = configure_server(portal, settings)

@@ -55,6 +55,10 @@ RULES = {
     "create_token": Rule(OPERATOR),
     "revoke_token": Rule(OPERATOR),
     "list_audit": Rule(OPERATOR),
+    "start_capture": Rule(STAFF, of_one=True),
+    "list_captures": Rule(STAFF, of_one=True),
+    "get_capture": Rule(STAFF, of_one=True),
+    "delete_capture": Rule(STAFF, of_one=True),
 }
 """By the names of operations."""
 

@@ -13,6 +13,7 @@ TEXTS = {
     401: "No token, or none that holds.",
     403: "A token that is not for that.",
     404: "There is none of that name.",
+    409: "It cannot be done now: the problem says why.",
     413: "A body that is too large.",
     422: "What was said makes no sense; the problem says what.",
     429: "Too often: `Retry-After` says how long to wait.",

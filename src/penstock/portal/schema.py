@@ -1,4 +1,4 @@
-"""The tables of portal.db: tokens, sessions of pages, the audit. Times are seconds since 1970."""
+"""The tables of portal.db: tokens, sessions of pages, the audit, what was recorded. Times are seconds since 1970."""
 
 from pathlib import Path
 
@@ -13,7 +13,11 @@ CREATE TABLE audit(entry INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, 
     address TEXT NOT NULL, operation TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, subscriber TEXT,
     status INTEGER);
 CREATE INDEX audit_time ON audit(at_s);
-CREATE INDEX audit_subscriber ON audit(subscriber, entry) WHERE subscriber IS NOT NULL"""
+CREATE INDEX audit_subscriber ON audit(subscriber, entry) WHERE subscriber IS NOT NULL;
+CREATE TABLE captures(capture INTEGER PRIMARY KEY AUTOINCREMENT, subscriber TEXT NOT NULL, by TEXT NOT NULL,
+    begun_s REAL NOT NULL, ends_s REAL NOT NULL, limit_bytes INTEGER NOT NULL, state TEXT NOT NULL, size_bytes INTEGER,
+    packets INTEGER, flows INTEGER);
+CREATE INDEX captures_subscriber ON captures(subscriber)"""
 
 
 def open_database(path: Path) -> Database:

@@ -3,6 +3,7 @@
     tell     →  switch, versions, ledger, exceptions, times, health, links, guard, feeds     what `status` and metrics know
     switch   →  {on, by}: whether it was turned
     reload   →  {by}: begun; what comes of it is in the log
+    tap      →  {prefixes, seconds, by}: a socket that sees these on the subscribers' side (`tap`)
 
 Knows the words. Refuses to know who may say them (`portal.roles`).
 """
@@ -20,6 +21,7 @@ from penstock.control.health import Health, find_median_ms
 from penstock.control.ledger import find_quantile_us
 from penstock.control.line_watch import LineWatch
 from penstock.control.policy_in_force import PolicyInForce
+from penstock.control.portal.tap import open_tap
 from penstock.control.reporter import Reporter
 from penstock.errors import PenstockError
 from penstock.kernel.tables import LAYOUT_VERSION
@@ -72,6 +74,8 @@ class PortalWords:
             log.info("the portal asks for a reload", by=str(said.get("by")))
             self.run.reloads = True
             return {}, []
+        if word == "tap":
+            return {}, [self._tap(said)]
         raise WordError(f"{word} makes no sense")
 
     def _turn(self, wanted: bool, by: str) -> dict[str, Any]:
@@ -79,6 +83,12 @@ class PortalWords:
         changed = [switch.turn(wanted) for switch in switches]
         log.warning("the switch is turned by the portal", on=wanted, by=by)
         return {"changed": any(changed)}
+
+    def _tap(self, said: dict[str, Any]) -> int:
+        prefixes = [str(prefix) for prefix in said.get("prefixes", [])]
+        with open_tap(self.run.pair.ingress, prefixes) as tap:
+            log.warning("the portal records packets", prefixes=prefixes, by=str(said.get("by")))
+            return tap.detach()
 
     def _tell(self) -> dict[str, Any]:
         run, readings = self.run, self.run.reporter.read_metrics()
