@@ -155,6 +155,8 @@ class PortalKeeper:
                 content = self._orders.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
+            except ConnectionResetError:  # it left something unread; what it said before that can still be heard
+                continue
             except OSError:
                 content = b""
             if not content:
