@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	@$(SUDO) scripts/packages.sh test
-	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+	@$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test.sh $(PYTEST)
 
 lint: $(VENV)/ready
 	@$(BIN)/ruff check .

@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from penstock.control.configuration import Configuration, load_configuration
-from penstock.control.explain import ExplainError, explain, render
+from penstock.control.explain import Chosen, ExplainError, explain, render
 from penstock.control.lists.build import build_names
 from penstock.control.problems import suggest_name
 from penstock.control.snapshot import build_snapshot
 from penstock.control.subscribers.known import KnownSubscribers
+from penstock.control.subscribers.outlet import ACTIONS, resolve_line
 from penstock.policy.snapshot import Snapshot
 
 
@@ -21,26 +22,30 @@ def explain_target(target: str, subscriber: str, configuration_path: Path) -> No
         build_names(configuration)
     with tempfile.TemporaryDirectory(prefix="penstock-explain-") as directory:
         snapshot = Snapshot.open(build_snapshot(configuration, configuration.database, 1, Path(directory)))
-        profile = find_profile(configuration, subscriber)
-        Console().print(render(explain(configuration, snapshot, target, subscriber, profile)))
+        profile, chosen = find_chosen(configuration, subscriber)
+        Console().print(render(explain(configuration, snapshot, target, subscriber, profile, chosen)))
         snapshot.close()
 
 
-def find_profile(configuration: Configuration, subscriber: str) -> str:
-    """The profile of a subscriber: what the register says, where there is one, else the configuration alone.
+def find_chosen(configuration: Configuration, subscriber: str) -> tuple[str, Chosen]:
+    """The profile of a subscriber, and what holds for him now: by the register, where there is one, else the configuration.
 
-    Raises ExplainError for one who is unknown or has none, StoreError.
+    Raises ExplainError for one who is unknown or for whom nothing holds, StoreError.
     """
     configured = {one.id: one.profile for one in configuration.subscribers}
-    database, known, profile = configuration.subscriber_register.database, None, configured.get(subscriber)
+    database, line, names = configuration.subscriber_register.database, None, {}
     if database.exists():
         with KnownSubscribers(database) as register:
             known = register.find_subscriber(subscriber)
-            if known is not None:
-                changes = register.find_profile_changes([known.number], configuration)
-                profile = changes.get(known.number, known.line.profile)
-    if known is None and profile is None:
+            holding = register.find_holding(known.number, configuration) if known else None
+        if holding is not None:
+            line, names = holding.line, {name: ACTIONS[said] for name, said in holding.names.items()}
+    if line is None and subscriber not in configured:
         raise ExplainError(f"there is no subscriber `{subscriber}`: {suggest_name(subscriber, configured)}")
-    if profile is None:
-        raise ExplainError(f"`{subscriber}` has no profile: what he asks for is not read")
-    return profile
+    if line is None:
+        profile = configured[subscriber]
+        return profile, Chosen(*configuration.resolve_profile(profile))
+    services, switches = resolve_line(configuration, line)
+    if line.profile is None and not switches and not configuration.court_orders.categories:
+        raise ExplainError(f"`{subscriber}` has no profile and chose nothing: what he asks for is not read")
+    return line.profile or "none", Chosen(services, switches, names)

@@ -1,10 +1,13 @@
 """What changes for a subscriber reaches his open flows, and nobody else's."""
 
+from typing import Any
+
 import dns.message
 import pytest
 
 from penstock.kernel import tables as t
 from penstock.line.directory import Held, make_places, pack_place
+from penstock.path.units import MODE_TLS
 from tests.hellos import plain_hello, record
 from tests.path.boxes import Box, Conversation, name_of, owners, policy, request, sent_to
 from tests.policy.worlds import packed
@@ -34,6 +37,43 @@ def open_tls(box: Box, flow: Flow = FLOW4) -> Conversation:
     talk.server(b"x")
     assert name_of(talk.client(b"\x17\x03\x03\0\x01x")) == "free"
     return talk
+
+
+def end_streams(box: Box, *numbers: int) -> Any:
+    return box.path.directory.end_streams(box.path.flows, numbers)
+
+
+def test_tls_of_whom_more_is_refused_to_ends_and_nothing_else() -> None:
+    assert t.MODE_TLS == MODE_TLS
+    box = Box()
+    his, others, request_ = open_tls(box), open_tls(box, OTHER), Conversation(box, FLOW4._replace(client_port=9)).open()
+    other_talk = Conversation(box, FLOW4._replace(client_port=10)).open()
+    other_talk.client(b"SSH-2.0-OpenSSH_9.2\r\n")
+    request_.client(request("good.test"))
+    assert len(end_streams(box)) == 0
+    ended = end_streams(box, HOME)
+    assert len(ended) == 2  # one, in two words
+    client_next, server_next = his.client_first + his.client_at, his.server_first + his.server_at
+    outcome = his.client(b"\x17\x03\x03\0\x01x")
+    assert name_of(outcome) == "refused_client"
+    assert [(one.is_reset, one.seq) for one in sent_to(outcome, TO_CLIENT)] == [(True, server_next)]
+    assert [(one.is_reset, one.seq) for one in sent_to(outcome, TO_SERVER)] == [(True, client_next)]
+    assert name_of(others.client(b"\x17\x03\x03\0\x01x")) == "free"
+    assert name_of(request_.client(request("good.test"))) == "allowed"
+    assert name_of(other_talk.client(b"x")) in ("settled", "free")
+    assert len(end_streams(box, HOME)) == 0, "it is ended"
+
+
+def test_what_is_ended_stays_so_and_what_begins_then_is_left_alone() -> None:
+    box = Box()
+    open_tls(box)
+    before = box.path.flows.copy()
+    ended = end_streams(box, HOME)
+    assert box.path.directory.end_again(box.path.flows, ended) == 0
+    box.path.flows[:] = before  # somebody wrote over it
+    begun = open_tls(box, FLOW4._replace(client_port=9))
+    assert box.path.directory.end_again(box.path.flows, ended) == 1
+    assert name_of(begun.client(b"\x17\x03\x03\0\x01x")) == "free"
 
 
 def test_nothing_changes_where_nothing_changed() -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from penstock.compile.memory import CHECKED, INT, allow, forbid
 from penstock.compile.native import kernel
 from penstock.errors import PenstockError
-from penstock.kernel import bpf, owners
+from penstock.kernel import bpf, ending, owners
 from penstock.kernel import tables as t
 from penstock.kernel.sweep import sweep_flows
 from penstock.line.pins import open_own_table
@@ -53,11 +53,14 @@ MAPPED_DTYPE = np.dtype(
 )
 SECOND_NS = 1_000_000_000
 SWEEP_BUCKETS = 1 << 14
+ENDED_LIMIT = 1 << 18  # connections that end in one walk; in 4 MB
 QUIET_S = 0.01  # longer than anybody looks at a bank of shapes
 
 Shape = tuple[int, int]
 """Bits of the address, bits of the port."""
 Places = NDArray[Any]
+Ended = NDArray[np.int64]
+"""Connections that were ended: kernel.ending."""
 Numbers = NDArray[np.uint32] | Sequence[int]
 
 
@@ -104,8 +107,9 @@ def make_places(rows: Iterable[tuple[Any, ...]]) -> Places:
 
 
 @cache
-def _kernels() -> tuple[Any, Any, Any]:
-    return kernel(owners.put_places), kernel(owners.forget_others), kernel(sweep_flows)
+def _kernels() -> tuple[Any, ...]:
+    kernels = (owners.put_places, owners.forget_others, sweep_flows, ending.end_streams, ending.end_again)
+    return tuple(kernel(one) for one in kernels)
 
 
 def compile_directory() -> None:
@@ -263,6 +267,26 @@ class Directory:
                 tables = (addresses, self._mask, lines, len(self.lines) - 1)
                 changed += int(_kernels()[2](table, first, some, control, *tables))
         return changed
+
+    def end_streams(self, flows: Any, numbers: Iterable[int]) -> Ended:
+        """End the open TLS connections of these numbers. Whoever writes records meanwhile may undo some: `end_again`."""
+        memory = np.frombuffer(flows, np.uint8)
+        chosen, ended = np.zeros(len(self.lines), np.uint8), np.zeros(2 * ENDED_LIMIT, np.int64)
+        chosen[list(numbers)] = 1
+        found, count = 0, len(memory) // t.BUCKET_BYTES
+        with _permitted(memory, self._control, self._addresses, chosen, ended) as (table, control, addresses, *more):
+            for first in range(0, count, SWEEP_BUCKETS):
+                some = min(SWEEP_BUCKETS, count - first)
+                at, room = more[1] + found * ending.ENDED_BYTES, ENDED_LIMIT - found
+                tables = (addresses, self._mask, more[0], len(self.lines) - 1)
+                found += int(_kernels()[3](table, first, some, control, *tables, at, room))
+        return ended[: 2 * found].copy()
+
+    def end_again(self, flows: Any, ended: Ended) -> int:
+        """End those that `end_streams` ended and that are free again. Returns how many."""
+        memory = np.frombuffer(flows, np.uint8)
+        with _permitted(memory, self._control, ended) as (table, control, at):
+            return int(_kernels()[4](table, control, at, len(ended) // 2))
 
     # ---- lines --------------------------------------------------------------------------------------------------------
     def set_lines(self, lines: NDArray[Any]) -> None:

@@ -215,6 +215,8 @@ class ModelRegister:
             return self.report("out_of_order", name)
         if talk and event.at_s < talk.whole:
             return self.report("out_of_order", name)
+        if talk and event.at_s < talk.at and event.at_s < self.restarts.get(talk.nas, 0):
+            return self.report("out_of_order", name)
         if talk and talk.person != name and event.at_s < talk.at:
             return self.report("out_of_order", name)
         if name not in self.people and not self.make(name):

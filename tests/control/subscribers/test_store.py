@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.control.configuration import Configuration
+from penstock.control.configuration import Configuration, Profile
 from penstock.control.subscribers import schema
+from penstock.control.subscribers.choices import Choices
+from penstock.control.subscribers.kept import KeptRegister
 from penstock.control.subscribers.known import KnownSubscribers
 from penstock.control.subscribers.model import Assign, Change, Event, Place, Release
 from penstock.control.subscribers.place_key import make_place
@@ -23,6 +25,7 @@ from penstock.control.subscribers.rows import Session
 from penstock.control.subscribers.schema import StoreBusyError, StoreDamagedError, StoreError
 from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
+from penstock.control.subscribers.terms import Terms
 from tests.control.subscribers.model_register import ModelRegister
 from tests.control.subscribers.test_register import read_places
 
@@ -73,9 +76,57 @@ def test_a_newer_one_is_left_alone(path: Path) -> None:
     connection.close()
     before = path.read_bytes()
     for open_it in (Store, KnownSubscribers):
-        with pytest.raises(StoreError, match=r"subscribers.db: version 2 of the store, and this Penstock knows 1: .*"):
+        with pytest.raises(StoreError, match=r"subscribers.db: version 3 of the store, and this Penstock knows 2: .*"):
             open_it(path)
     assert path.read_bytes() == before
+
+
+def make_version_1(path: Path) -> None:
+    """A store as the version before wrote it."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE choices")
+        connection.execute("DELETE FROM meta WHERE name IN ('has_devices', 'terms')")
+        connection.execute("""INSERT INTO meta VALUES('terms', '[["red"], null, 4000]')""")
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+
+
+def test_the_version_before_is_read_and_brought_up(path: Path) -> None:
+    profiles = {"red": Profile(services=("web",))}
+    services = {"web": {"categories": {"adult": "block"}}}
+    configuration = Configuration(services=services, profiles=profiles)
+    before = Store(path)
+    register = Register(before, SETTINGS)
+    register.sync_configuration(configuration, NOW_S)
+    said = [Change("ann", NOW_S, "red"), Change("ann/tv", NOW_S, fail="closed"), assign(1)]
+    register.apply(said, NOW_S)
+    places = [numbers.tolist() for _, numbers in register.load_places()]
+    before.close()
+    make_version_1(path)
+
+    def tell(register: Register | KeptRegister) -> dict[int, tuple[str | None, bool, frozenset[str]]]:
+        found = {}
+        for line, numbers in register.load_lines(NOW_S):
+            found |= dict.fromkeys(numbers.tolist(), (line.profile, line.fails_closed, line.services))
+        return found
+
+    with KnownSubscribers(path) as known, KeptRegister(path, Terms.of(configuration)) as kept:
+        ann, tv = known.find_subscriber("ann"), known.find_subscriber("ann/tv")
+        assert ann is not None
+        assert tv is not None
+        assert (ann.line.profile, ann.choices.write(), tv.line.fails_closed) == ("red", "{}", True)
+        assert tell(kept)[ann.number] == ("red", False, {"web"})
+        assert list(kept.load_names(NOW_S)) == []
+        store = Store(path)
+        register = Register(store, SETTINGS)
+        register.sync_configuration(configuration, NOW_S)
+        assert store.connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert tell(register)[tv.number] == ("red", True, {"web"})  # ann's device, which nobody knew before
+        assert [numbers.tolist() for _, numbers in register.load_places()] == places
+        register.apply([Change("ann", NOW_S, choices=Choices(deny=("x.test",), services={"web": False}))], NOW_S)
+        assert tell(kept)[tv.number] == ("red", True, frozenset())  # it sees the table from now on
+        assert {number for number, _, _ in kept.load_names(NOW_S)} == {ann.number, tv.number}
+        store.close()
 
 
 def test_another_programs_is_left_alone(path: Path) -> None:
@@ -210,6 +261,7 @@ from pathlib import Path
 from penstock.control.subscribers.register import Register
 from penstock.control.subscribers.settings_register import RegisterSettings
 from penstock.control.subscribers.store import Store
+from penstock.control.subscribers.terms import Terms
 from tests.control.subscribers.test_store import make_batch
 register = Register(Store(Path(sys.argv[1])), RegisterSettings())
 for number in range(int(sys.argv[2]), 10**9):

@@ -65,7 +65,7 @@ class Batch:
             holder = self.rows.find_holder(owner[0])
             if key not in holder.live:
                 raise DamagedRowError(f"session {holder.row} does not have a place that is its own")
-            if self._is_cut_off(holder, holder.live[key]):
+            if self.is_cut_off(holder, holder.live[key]):
                 self.drop(holder, key)
                 if not holder.live:
                     holder.end()
@@ -128,12 +128,13 @@ class Batch:
 
     def cut_off(self, session: Session) -> None:
         """Take away the places that a restart of the session's NAS ended."""
-        for key in [key for key, said_ms in session.live.items() if self._is_cut_off(session, said_ms)]:
+        for key in [key for key, said_ms in session.live.items() if self.is_cut_off(session, said_ms)]:
             self.drop(session, key)
             if not session.live:
                 session.end()
 
-    def _is_cut_off(self, session: Session, said_ms: int) -> bool:
+    def is_cut_off(self, session: Session, said_ms: int) -> bool:
+        """Has the session's NAS restarted since something was said of it?"""
         return session.nas is not None and said_ms < self.catalogue.nas_by_code[session.nas].restarted_ms
 
     # ---- subscribers --------------------------------------------------------------------------------------------------
@@ -236,20 +237,23 @@ class Batch:
             self.updates.names[number] = NamesChange(gone - after.names.keys(), after.names)
         if before and (is_due or before.disagrees(after)):
             self.updates.look_again.add(number)
+        if before and after.is_stricter(before):
+            self.updates.stricter.add(number)
         words = self.rows.fetch_words(subscriber)
         if words.chosen_ms >= 0:
-            self._note_next(subscriber, words)
+            self._note_next(subscriber, words, after.effective.next_change_s)
 
     def _list_gone(self, number: int, before: Holding | None) -> frozenset[str]:
         """Names that the table may have of a number; another one may have had it in this batch."""
         told = self.updates.names.get(number)
         return frozenset(before.names if before else ()) | (told.gone if told else frozenset())
 
-    def _note_next(self, subscriber: Subscriber, words: Words) -> None:
+    def _note_next(self, subscriber: Subscriber, words: Words, next_s: int | None) -> None:
         """His own choices' next change; his owner's are the owner's."""
-        layers = [Layer(None, self.rows.fetch_words(one).choices) for one in self.rows.find_owners(subscriber.id)]
-        zone = next((one.choices.zone for one in reversed(layers) if one.choices.zone), self.terms.zone)
-        next_s = find_effective([Layer(None, words.choices)], self.exact_now_s, zone).next_change_s
+        owners = [self.rows.fetch_words(one).choices for one in self.rows.find_owners(subscriber.id)]
+        if owners:
+            zone = next((choices.zone for choices in reversed(owners) if choices.zone), self.terms.zone)
+            next_s = find_effective([Layer(None, words.choices)], self.exact_now_s, zone).next_change_s
         if next_s != words.next_s:
             words.next_s = next_s
             row = (next_s, subscriber.number)

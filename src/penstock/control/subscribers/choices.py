@@ -61,6 +61,8 @@ def _round_up(until_s: float) -> float:
 
 
 def _order_days(days: tuple[Day, ...]) -> tuple[Day, ...]:
+    if not days:
+        raise ValueError("expected at least one day, such as [mon, tue]")
     return tuple(day for day in DAYS if day in days)
 
 
@@ -86,7 +88,7 @@ class Schedule(Model):
     """Something that holds in a part of certain days, as the clock on the wall shows it."""
 
     name: Annotated[str, PlainValidator(_parse_title)]
-    days: Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_order_days)]
+    days: Annotated[tuple[Day, ...], AfterValidator(_order_days)]
     """Those on which it begins."""
     begin: TimeOfDay
     end: TimeOfDay

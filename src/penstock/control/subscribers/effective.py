@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from penstock.control.configuration import Profile
 from penstock.control.subscribers.choices import NONE_CHOSEN, Choices, Schedule
-from penstock.control.subscribers.schedules import find_change, is_active
+from penstock.control.subscribers.schedules import find_state
 
 NameAction = Literal["allow", "deny"]
 Level = Literal["off", "moderate", "strict"]
@@ -67,9 +67,9 @@ def find_effective(layers: Sequence[Layer], now_s: float, zone: str = "UTC") -> 
         services |= {name for name, is_on in choices.services.items() if is_on}
         services -= {name for name, is_on in choices.services.items() if not is_on}
         names |= _find_names(choices, now_s)
-    schedules = list(_list_schedules(layers, zone))
-    active = [schedule for schedule, zone in schedules if is_active(schedule, zone, now_s)]
-    changes = [find_change(schedule, zone, now_s) for schedule, zone in schedules]
+    states = [(schedule, *find_state(schedule, zone, now_s)) for schedule, zone in _list_schedules(layers, zone)]
+    active = [schedule for schedule, is_on, _ in states if is_on]
+    changes = [change_s for _, _, change_s in states]
     changes += [int(one.until_s) for _, choices in layers for one in choices.overrides if one.until_s > now_s]
     return Effective(
         frozenset(services.union(*(schedule.services for schedule in active))),

@@ -18,6 +18,14 @@ class Holding(NamedTuple):
         """His own names."""
         return self.effective.names
 
+    def is_stricter(self, other: "Holding") -> bool:
+        """May it refuse what the other one allows?"""
+        is_denied = any(said == "deny" and other.names.get(name) != "deny" for name, said in self.names.items())
+        is_allowed_no_more = any(
+            said == "allow" and self.names.get(name) != "allow" for name, said in other.names.items()
+        )
+        return bool(self.line.services - other.line.services) or is_denied or is_allowed_no_more
+
     def disagrees(self, other: "Holding") -> bool:
         """Are open flows judged otherwise by the other one?"""
         mine, others = self.line, other.line

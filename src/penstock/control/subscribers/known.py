@@ -15,6 +15,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.configuration import Subscriber as Entry
 from penstock.control.subscribers.choices import Choices
 from penstock.control.subscribers.effective import Effective
+from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.loading import PersonRow, read_people
 from penstock.control.subscribers.model import Place, Source
 from penstock.control.subscribers.place_key import pack_place, unpack_place
@@ -118,21 +119,34 @@ class KnownSubscribers:
 
     def find_profile_changes(self, numbers: Collection[int], configuration: Configuration) -> dict[int, str | None]:
         """Which of these numbers have another profile by a configuration than by the one in force, and which."""
-        entries, terms, changes = {one.id: one for one in configuration.subscribers}, Terms.of(configuration), {}
+        changes = {}
         with self._reading():
-            old_terms = self._read_terms()
-            words: dict[int, str] = dict(self._connection.execute("SELECT code, word FROM words"))
-            codes = {name: -code for code, name in enumerate(configuration.profiles, 1)}
-            names = words | {code: name for name, code in codes.items()}
-            query = "SELECT number, id, profile FROM subscribers WHERE number"
-            for people in read_people(self._connection, select(self._connection, query, numbers)):
-                number, now_s = people[-1].number, self._clock()
-                old = old_terms.judge([Person(*one[1:]) for one in people], words, now_s)
-                then = [Person(one.id, one.profile, _move(one.words, entries.get(one.id), codes)) for one in people]
-                new = terms.judge(then, names, now_s)
-                if old.line.profile != new.line.profile:
-                    changes[number] = new.line.profile
+            terms, words = self._read_terms(), self._read_words()
+            for people, then in self._judge_by(configuration, numbers):
+                old = terms.judge([Person(*one[1:]) for one in people], words, self._clock()).line.profile
+                if old != then.line.profile:
+                    changes[people[-1].number] = then.line.profile
         return changes
+
+    def find_holding(self, number: int, configuration: Configuration) -> Holding | None:
+        """What would hold for a number by a configuration now."""
+        with self._reading():
+            return next((then for _, then in self._judge_by(configuration, [number])), None)
+
+    def _judge_by(
+        self, configuration: Configuration, numbers: Collection[int]
+    ) -> Iterator[tuple[list[PersonRow], Holding]]:
+        entries, terms = {one.id: one for one in configuration.subscribers}, Terms.of(configuration)
+        codes = {name: -code for code, name in enumerate(configuration.profiles, 1)}
+        names = self._read_words() | {code: name for name, code in codes.items()}
+        query = "SELECT number, id, profile FROM subscribers WHERE number"
+        rows = dict.fromkeys(select(self._connection, query, numbers))
+        for people in read_people(self._connection, list(rows)):
+            then = [Person(one.id, one.profile, _move(one.words, entries.get(one.id), codes)) for one in people]
+            yield people, terms.judge(then, names, self._clock())
+
+    def _read_words(self) -> dict[int, str]:
+        return dict(self._connection.execute("SELECT code, word FROM words"))
 
     def list_subscribers(self, prefix: str = "", after: str = "", limit: int = 100) -> list[Known]:
         """Subscribers in the order of their ids: those that start with `prefix` and are behind `after`, `limit` at most."""

@@ -90,11 +90,8 @@ class Outlet:
             self.directory.set_lines(rows)
 
     def _pack(self, number: int, line: Line) -> tuple[int, ...]:
-        configuration = self.configuration
-        services = configuration.pack_services(line.services & configuration.services.keys())
-        acts = services or line.has_names or line.switches != Switches()
-        switches = pack_switches(*line.switches) if acts else 0
-        is_read = bool(configuration.court_orders.categories)
+        services, switches = resolve_line(self.configuration, line)
+        is_read = bool(self.configuration.court_orders.categories)
         rate, is_paused = line.packets_per_s, line.is_paused
         held = Held(services, switches, line.fails_closed, rate, is_paused, line.has_names, is_read)
         return pack_line(number, line.profile, held)
@@ -115,6 +112,13 @@ class Outlet:
         self.lost += count
         if count:
             log.error("places found no room in the kernel's table", places=count, why=why)
+
+
+def resolve_line(configuration: Configuration, line: Line) -> tuple[int, int]:
+    """The services of a line, a bit for each, and its switches; (0, 0) where nothing holds."""
+    services = configuration.pack_services(line.services & configuration.services.keys())
+    acts = services or line.has_names or line.switches != Switches()
+    return services, pack_switches(*line.switches) if acts else 0
 
 
 def _find_common(configuration: Configuration) -> tuple[Any, ...]:

@@ -39,6 +39,11 @@ def _build_series(told: dict[str, Any]) -> Iterator[Any]:
     yield GaugeMetricFamily("penstock_places_limit", limit, value=told["places_limit"])
     lost = "Places that found no room in the kernel's table."
     yield CounterMetricFamily("penstock_places_lost", lost, value=told["places_lost"])
+    yield GaugeMetricFamily("penstock_own_names", "Names that subscribers allow or deny.", value=told["names"])
+    limit = "Own names that there can be at once."
+    yield GaugeMetricFamily("penstock_own_names_limit", limit, value=told["names_limit"])
+    lost = "Own names that found no room in the kernel's table."
+    yield CounterMetricFamily("penstock_own_names_lost", lost, value=told["names_lost"])
     changes = CounterMetricFamily(
         "penstock_subscriber_changes", "Events of all sources, and what was reported of them.", labels=["kind"]
     )

@@ -70,6 +70,9 @@ class Rules:
         if at_ms < nas.restarted_ms or (session and (at_ms <= session.released_ms or at_ms < session.whole_ms)):
             self.batch.updates.report("out_of_order", event.subscriber)
             return
+        if session and at_ms < session.at_ms and self.batch.is_cut_off(session, at_ms):  # it stays with its NAS
+            self.batch.updates.report("out_of_order", event.subscriber)
+            return
         known = self.batch.rows.find_id(event.subscriber)
         owner = session.number if session else None
         is_other = owner is not None and (known is None or known.number != owner)

@@ -24,14 +24,19 @@ Times = tuple[tuple[str, ...], str, str, str]
 """Days, begin, end, zone."""
 
 
+def find_state(schedule: Schedule, zone: str, at_s: float) -> tuple[bool, int | None]:
+    """`is_active` and `find_change` in one."""
+    return _find_piece(_times_of(schedule, zone), at_s)
+
+
 def is_active(schedule: Schedule, zone: str, at_s: float) -> bool:
     """Is it in force?"""
-    return _find_piece(_times_of(schedule, zone), at_s)[0]
+    return find_state(schedule, zone, at_s)[0]
 
 
 def find_change(schedule: Schedule, zone: str, at_s: float) -> int | None:
     """The first instant behind `at_s` at which it begins or ends; None: it never does again."""
-    return _find_piece(_times_of(schedule, zone), at_s)[1]
+    return find_state(schedule, zone, at_s)[1]
 
 
 def _times_of(schedule: Schedule, zone: str) -> Times:

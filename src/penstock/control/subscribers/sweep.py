@@ -11,7 +11,7 @@ from penstock.control.subscribers.rows import PAUSED
 from penstock.control.subscribers.store import Nas
 
 DAY_S = 86_400
-SCHEDULES_SHARE = 500  # schedules that begin or end in one transaction: about 50 ms, too
+SCHEDULES_SHARE = 250  # schedules that begin or end in one transaction: about 50 ms, too
 
 
 def sweep_restarts(batch: Batch) -> None:

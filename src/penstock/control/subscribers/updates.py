@@ -74,6 +74,8 @@ class Updates:
     """Own names of these numbers that are otherwise from now on."""
     look_again: set[int] = field(default_factory=set)
     """Numbers whose open flows are to be judged anew: paused or not any more, other services or names, a place lost."""
+    stricter: set[int] = field(default_factory=set)
+    """Of these those to whom more is refused than before: what is open, and was judged by its name once, ends."""
     reports: list[Report] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     """Events by kind and outcome; reports by kind. Every occurrence, reported or not."""
