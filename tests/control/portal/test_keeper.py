@@ -61,7 +61,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PortalKeeper]:
     monkeypatch.setattr(module.subprocess, "Popen", start_sleeper)
     made = PortalKeeper(answer)
     made.pairs = pairs  # type: ignore[attr-defined]
-    made.start({}, LISTENING, FakeSnapshot())  # type: ignore[arg-type]
+    made.start({"ingress": "a"}, LISTENING, FakeSnapshot())  # type: ignore[arg-type]
     yield made
     made.end()
     for _, theirs in pairs:
