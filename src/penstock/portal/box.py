@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from penstock.control.configuration import Configuration
-from penstock.control.explain import Chosen, ExplainError, Explanation, explain
-from penstock.control.subscribers.known import Known, KnownSubscribers
+from penstock.control.explain import Explanation, explain
+from penstock.control.subscribers.known import KnownSubscribers
 from penstock.errors import PenstockError
+from penstock.explain import find_chosen
 from penstock.line.handover import Caller, HandoverError, RefusedError
-from penstock.policy.judge import OWN_ALLOW, OWN_DENY
 from penstock.policy.snapshot import Snapshot
-from penstock.policy.switches import pack_switches
 from penstock.portal.control_link import ControlLink
 from penstock.portal.problems import ProblemError
 
 REGISTER_S = 10.0  # of a register that may just be filling the kernel's tables: then ask again
-OWN = {"allow": OWN_ALLOW, "deny": OWN_DENY}
 TOLD_S = 0.5  # what was told is told again, whoever asks
 
 
@@ -57,17 +55,13 @@ class Box:
             raise AbsentError("nothing is in force yet: ask again")
         return self._configuration
 
-    def explain(self, host: str, known: Known) -> Explanation:
-        """What would happen to a host for a subscriber. Raises ExplainError, AbsentError."""
-        if known.line.profile is None:
-            raise ExplainError(f"`{known.id}` has no profile: what he asks for is not read")
+    def explain(self, host: str, subscriber: str) -> Explanation:
+        """What would happen to a host for a subscriber who is known. Raises ExplainError, AbsentError, StoreError."""
+        profile, chosen = find_chosen(self.configuration, subscriber)
         with self._explaining:
             if self._snapshot is None:
                 raise AbsentError("what is in force cannot be read now: ask again")
-            configuration = self.configuration
-            return explain(
-                configuration, self._snapshot, host, known.id, known.line.profile, _find_chosen(configuration, known)
-            )
+            return explain(self.configuration, self._snapshot, host, subscriber, profile, chosen)
 
     # ---- the control process ------------------------------------------------------------------------------------------
     def tell(self) -> dict[str, Any]:
@@ -101,10 +95,3 @@ class Box:
             raise ProblemError(422, error.why) from None
         except HandoverError:
             raise AbsentError("the register does not answer now: what holds goes on holding; ask again") from None
-
-
-def _find_chosen(configuration: Configuration, known: Known) -> Chosen:
-    """What holds for a subscriber now, as the judge has it."""
-    services = known.line.services & configuration.services.keys()
-    own = {name: OWN[action] for name, action in known.effective.names.items()}
-    return Chosen(configuration.pack_services(services), pack_switches(*known.line.switches), own)

@@ -23,9 +23,9 @@ def explain(
     subscriber: Annotated[str, Query(pattern=ID_PATTERN)],
 ) -> ExplanationSeen:
     """What would happen to a request of a name or web address, and which rule, list and category decide it."""
-    known = find_known(here, subscriber)
+    find_known(here, subscriber)
     try:
-        found = here.box.explain(host, known)
+        found = here.box.explain(host, subscriber)
     except ExplainError as error:
         raise ProblemError(422, str(error)) from None
     is_staff = caller.token.role != "selfcare"
