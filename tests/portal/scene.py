@@ -225,7 +225,7 @@ def _hear(link: ControlLink) -> None:
 
 @contextmanager
 def _serving(server: uvicorn.Server) -> Iterator[str]:
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

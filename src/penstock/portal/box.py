@@ -6,8 +6,6 @@ does not know HTTP, nor who may ask.
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ class Box:
         self._configuration: Configuration | None = None
         self._snapshot: Snapshot | None = None
         self._explaining, self._telling = threading.Lock(), threading.Lock()
+        self._kept = threading.local()
         self._told: dict[str, Any] = {}
         self._told_s = float("-inf")
 
@@ -80,11 +79,23 @@ class Box:
         return answer
 
     # ---- the register -------------------------------------------------------------------------------------------------
-    @contextmanager
-    def known(self) -> Iterator[KnownSubscribers]:
-        """The store of subscribers, open to read. Raises StoreError."""
-        with KnownSubscribers(self.configuration.subscriber_register.database) as known:
-            yield known
+    def known(self) -> KnownSubscribers:
+        """The store of subscribers, open to read: this thread's, as long as the file is the same. Raises StoreError."""
+        path = self.configuration.subscriber_register.database
+        kept: tuple[KnownSubscribers, tuple[int, int]] | None = getattr(self._kept, "known", None)
+        try:
+            found = path.stat()
+        except OSError:
+            found = None
+        if kept is not None and found is not None and kept[1] == (found.st_dev, found.st_ino):
+            return kept[0]
+        if kept is not None:
+            kept[0].close()
+            self._kept.known = None
+        known = KnownSubscribers(path)
+        if found is not None:
+            self._kept.known = known, (found.st_dev, found.st_ino)
+        return known
 
     def call_register(self, word: str, **words: Any) -> dict[str, Any]:
         """Say something to the register, and wait until it holds. Raises AbsentError, and a problem for what it refuses."""

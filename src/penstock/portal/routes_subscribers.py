@@ -34,9 +34,9 @@ def list_subscribers(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> SubscribersSeen:
     """Subscribers in the order of their ids: those that begin with `prefix`, behind `after`."""
-    with here.box.known() as known:
-        found = known.list_subscribers(prefix, after, limit)
-        count, places = known.count()
+    known = here.box.known()
+    found = known.list_subscribers(prefix, after, limit)
+    count, places = known.count()
     return SubscribersSeen(
         subscribers=[SubscriberLine(**_describe_line(one)) for one in found],
         next_after=found[-1].id if len(found) == limit else None,
@@ -57,8 +57,7 @@ def find_subscriber(
         packed, _ = parse_endpoint(address)
     except ValueError as error:
         raise ProblemError(422, f"query.address: {error}") from None
-    with here.box.known() as known:
-        found = known.find_by_address(packed, port, _find_scope(here, scope))
+    found = here.box.known().find_by_address(packed, port, _find_scope(here, scope))
     if found is None:
         raise ProblemError(404, "nobody is at this address")
     return _describe(here, found)
@@ -86,8 +85,7 @@ def change_subscriber(here: Here, subscriber: PathId, change: SubscriberChange) 
 
 def find_known(here: Portal, subscriber: str) -> KnownOne:
     """A subscriber by his id. Raises ProblemError, StoreError."""
-    with here.box.known() as known:
-        found = known.find_subscriber(subscriber)
+    found = here.box.known().find_subscriber(subscriber)
     if found is None:
         raise ProblemError(404, NOT_KNOWN)
     return found
@@ -95,8 +93,7 @@ def find_known(here: Portal, subscriber: str) -> KnownOne:
 
 def list_devices(here: Portal, subscriber: str) -> list[str]:
     """The ids of a subscriber's devices."""
-    with here.box.known() as known:
-        return [one.id for one in known.list_subscribers(f"{subscriber}/", "", DEVICES_SHOWN)]
+    return [one.id for one in here.box.known().list_subscribers(f"{subscriber}/", "", DEVICES_SHOWN)]
 
 
 def _find_scope(here: Portal, name: str | None) -> int:
