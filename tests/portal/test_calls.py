@@ -1,10 +1,13 @@
 """Every operation once, as an operator, over a real socket."""
 
+import threading
 import time
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from penstock.portal import box as module
 from tests.portal.scene import SLASHED, Scene
 
 
@@ -150,3 +153,46 @@ def test_who_am_i_and_tokens(scene: Scene) -> None:
         scene.call("POST", "/api/v1/tokens", json={"name": "x", "role": "support", "subscriber": "a"}).status_code
         == 422
     )
+
+
+def test_who_explains_does_so_to_the_end_while_something_else_comes_into_force(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, closed, begun, goes_on = scene.portal.box, [], threading.Event(), threading.Event()
+    old, answers = box._snapshot, []
+    assert old is not None
+
+    def explain(configuration: Any, snapshot: Any, *rest: Any) -> Any:
+        begun.set()
+        assert goes_on.wait(20)
+        assert snapshot is old
+        assert closed == []
+        return real(configuration, snapshot, *rest)
+
+    real = module.explain
+    monkeypatch.setattr(module, "explain", explain)
+    monkeypatch.setattr(type(old), "close", lambda self: closed.append(self))
+    query = {"host": "bad.example", "subscriber": "home"}
+    threads = [
+        threading.Thread(target=lambda: answers.append(scene.call("GET", "/api/v1/explain", params=query).status_code))
+        for _ in range(module.ASKING_LIMIT + 1)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        assert begun.wait(20)
+        box.follow(box.configuration, None)
+        assert closed == []
+        end_s = time.monotonic() + 20
+        while 503 not in answers:
+            assert time.monotonic() < end_s, "too many wait"
+            time.sleep(0.01)
+        goes_on.set()
+        for thread in threads:
+            thread.join()
+        assert closed == [old]
+        assert answers.count(200) == 1
+    finally:
+        goes_on.set()
+        box._retired.clear()
+        box._snapshot = old

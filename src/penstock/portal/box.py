@@ -20,6 +20,7 @@ from penstock.portal.control_link import ControlLink
 from penstock.portal.problems import ProblemError
 
 REGISTER_S = 10.0  # of a register that may just be filling the kernel's tables: then ask again
+ASKING_LIMIT = 8  # who wait for an explanation at one time: others need threads, too
 TOLD_S = 0.5  # what was told is told again, whoever asks
 
 
@@ -34,18 +35,26 @@ class Box:
         self.link, self.door = link, door
         self._configuration: Configuration | None = None
         self._snapshot: Snapshot | None = None
+        self._retired: list[Snapshot] = []
         self._explaining, self._telling = threading.Lock(), threading.Lock()
+        self._asking = threading.BoundedSemaphore(ASKING_LIMIT)
         self._kept = threading.local()
         self._told: dict[str, Any] = {}
         self._told_s = float("-inf")
 
     # ---- what is in force ---------------------------------------------------------------------------------------------
     def follow(self, configuration: Configuration, snapshot: Snapshot | None) -> None:
-        """Have this be in force from here on."""
-        with self._explaining:
-            old, self._snapshot, self._configuration = self._snapshot, snapshot, configuration
-        if old is not None:
-            old.close()
+        """Have this be in force from here on. Never waits: who explains by what was in force before does so to the end."""
+        if self._snapshot is not None:
+            self._retired.append(self._snapshot)
+        self._snapshot, self._configuration = snapshot, configuration
+        if self._explaining.acquire(blocking=False):
+            self._close_retired()
+            self._explaining.release()
+
+    def _close_retired(self) -> None:
+        while self._retired:
+            self._retired.pop().close()
 
     @property
     def configuration(self) -> Configuration:
@@ -55,12 +64,23 @@ class Box:
         return self._configuration
 
     def explain(self, host: str, subscriber: str) -> Explanation:
-        """What would happen to a host for a subscriber who is known. Raises ExplainError, AbsentError, StoreError."""
-        profile, chosen = find_chosen(self.configuration, subscriber)
-        with self._explaining:
-            if self._snapshot is None:
-                raise AbsentError("what is in force cannot be read now: ask again")
-            return explain(self.configuration, self._snapshot, host, subscriber, profile, chosen)
+        """What would happen to a host for a subscriber who is known. One at a time, for it reads lists.
+
+        Raises ExplainError, AbsentError, StoreError.
+        """
+        if not self._asking.acquire(blocking=False):
+            raise AbsentError("others want to know just now, too: ask again")
+        try:
+            with self._explaining:
+                profile, chosen = find_chosen(self.configuration, subscriber)
+                if self._snapshot is None:
+                    raise AbsentError("what is in force cannot be read now: ask again")
+                try:
+                    return explain(self.configuration, self._snapshot, host, subscriber, profile, chosen)
+                finally:
+                    self._close_retired()
+        finally:
+            self._asking.release()
 
     # ---- the control process ------------------------------------------------------------------------------------------
     def tell(self) -> dict[str, Any]:
