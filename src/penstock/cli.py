@@ -326,7 +326,9 @@ def create_token(
     role: Annotated[str, typer.Option(metavar="operator|support|selfcare", help="What it is for.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="Whose it is, for the audit.")] = "",
     subscriber: Annotated[str | None, typer.Option(metavar="ID", help="With selfcare: whose choices.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="For how long; default: until it is revoked.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="For how long; default: until it is revoked.")
+    ] = None,
 ) -> None:
     """Make a token. It is printed once, and kept as a hash."""
     with one_line_errors():
@@ -356,7 +358,9 @@ def revoke_token(token: Annotated[int, typer.Argument(metavar="TOKEN", help="Its
 @events_app.command("export")
 def export_events(
     config: Config,
-    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-26, or with a time; UTC.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="2026-11-26, or with a time; UTC.")
+    ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to here; default: now.")] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="A new file; default: standard output.")] = None,
 ) -> None:

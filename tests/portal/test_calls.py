@@ -196,3 +196,34 @@ def test_who_explains_does_so_to_the_end_while_something_else_comes_into_force(
         goes_on.set()
         box._retired.clear()
         box._snapshot = old
+
+
+ODD = [
+    ("POST", "/tokens", b'{"name": "\\ud800", "role": "support"}', 422),
+    ("PATCH", "/subscribers/home/choices", b'{"deny": ["\\ud800"]}', 422),
+    ("PATCH", "/subscribers/home/choices", b"[" * 100_000, 400),
+    ("PATCH", "/subscribers/home/choices", b'{"deny": ["' + b"a" * 600_000 + b'"]}', 413),
+    ("PATCH", "/subscribers/home/choices", b'{"overrides": [{"name": "a.b", "until_s": 1e999}]}', 422),
+    ("POST", "/subscribers/home/pause", b'{"until": "0001-01-01T00:00:00"}', 422),
+    ("POST", "/subscribers/home/pause", b'{"until": "0001-01-01T00:00:00Z"}', 200),
+    ("POST", "/subscribers/home/pause", b'{"until": 1e30}', 422),
+    ("GET", "/subscribers/a%00b", b"", 422),
+    ("GET", "/subscribers/%ED%A0%80", b"", 404),
+    ("GET", "/explain?host=http://%5B&subscriber=home", b"", 422),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), ODD)
+def test_whatever_is_sent_has_an_answer(scene: Scene, method: str, path: str, body: bytes, status: int) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = scene.call(method, f"/api/v1{path}", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_without_a_length_is_bounded_too(scene: Scene) -> None:
+    parts = (b"x" * 10_000 for _ in range(100))
+    headers = {"Content-Type": "application/json"}
+    answer = scene.call("PATCH", "/api/v1/subscribers/home/choices", content=parts, headers=headers)
+    assert answer.status_code in (400, 413)

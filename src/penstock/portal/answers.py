@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
 
 from penstock.portal.tokens import Role
 
@@ -330,9 +330,9 @@ class PauseMinutes(Asked):
 
 
 class PauseUntil(Asked):
-    """No internet until then."""
+    """No internet until then: a time that says its zone."""
 
-    until: datetime
+    until: AwareDatetime
 
 
 class OverrideAsked(Asked):

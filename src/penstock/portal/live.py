@@ -4,6 +4,7 @@ All who watch are told the same numbers, which are asked for once. So many may w
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import anyio.to_thread
@@ -18,6 +19,7 @@ from penstock.portal.routing import make_router
 
 EVERY_S = 1.0
 WATCHERS = 16
+STREAM_S = 300.0  # then whoever watches asks again, and must still be allowed to: browsers do so by themselves
 MEDIA_TYPE = "text/event-stream"
 
 router = make_router("box")
@@ -27,7 +29,12 @@ router = make_router("box")
     "/live",
     operation_id="watch_live",
     response_class=StreamingResponse,
-    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Counters, for ever."}},
+    responses={
+        200: {
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "description": "Counters, for some minutes: then ask again.",
+        }
+    },
 )
 async def watch_live(request: Request, here: Here) -> StreamingResponse:
     """What `counters` says, once a second: events `counters`, or `absent` while the box does not answer."""
@@ -38,8 +45,9 @@ async def watch_live(request: Request, here: Here) -> StreamingResponse:
 
 async def _tell(request: Request, here: Portal) -> AsyncIterator[str]:
     here.watchers += 1
+    end_s = time.monotonic() + STREAM_S
     try:
-        while not await request.is_disconnected():
+        while time.monotonic() < end_s and not await request.is_disconnected():
             yield await anyio.to_thread.run_sync(_word_counters, here)
             await asyncio.sleep(EVERY_S)
     finally:
