@@ -156,7 +156,7 @@ def main() -> None:
         load.store = Store(load.path)
         load.register = Register(load.store, RegisterSettings(capacity=CAPACITY_LIMIT, addresses=ADDRESSES_LIMIT))
         timed("places into arrays", lambda: read_places(load.register))
-        timed("lines into arrays", lambda: sum(len(numbers) for _, numbers in load.register.load_lines()))
+        timed("lines into arrays", lambda: sum(len(numbers) for _, numbers in load.register.load_lines(time.time())))
         print(f"behind: {memory_mb()}")
         load.store.close()
 

@@ -312,7 +312,8 @@ def make_archive() -> bytes:
 
 
 def test_an_archive_keeps_its_ending(site: Site, tmp_path: Path) -> None:
-    feed = make_feed(tmp_path, site.serve("/lists/phishing.tar.gz", make_archive()))
+    archive = make_archive()
+    feed = make_feed(tmp_path, site.serve("/lists/phishing.tar.gz", archive))
     assert feed.path.name.endswith("-phishing.tar.gz")
     assert feed.path.parent == tmp_path / "feeds"
-    assert fetch_content(feed, tmp_path) == make_archive()
+    assert fetch_content(feed, tmp_path) == archive

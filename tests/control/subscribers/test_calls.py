@@ -139,6 +139,13 @@ def test_what_could_not_be_written_is_said(tmp_path: Path) -> None:
         call_register(door, "set", subscriber="carol", fail="open")
 
 
+def test_more_than_is_read_at_once_is_not_taken_for_done(tmp_path: Path) -> None:
+    heard: list[tuple[Event, ...]] = []
+    with listening(tmp_path, heard) as door, pytest.raises(CallError, match="more than it reads at once"):
+        call_register(door, "set", subscriber="carol", edit={"deny": [f"{number}.x.test" for number in range(6000)]})
+    assert heard == []
+
+
 def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="no run answers"):
         call_register(tmp_path / "register", "tell")

@@ -9,12 +9,13 @@ from penstock.control.subscribers.devices import list_owners
 from penstock.control.subscribers.effective import Layer, find_effective
 from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import find_shape, unpack_place
-from penstock.control.subscribers.rows import CONFIGURATION, Rows, Session, Subscriber, Words
+from penstock.control.subscribers.rows import CONFIGURATION, Rows, Session, Subscriber
 from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.settings_register import NUMBERS_KEPT, RegisterSettings
 from penstock.control.subscribers.store import Catalogue, Store
 from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import NamesChange, Updates
+from penstock.control.subscribers.words import Words
 
 SHARE = 2000  # rows of one kind that time takes away in one transaction: about 50 ms
 

@@ -224,6 +224,9 @@ def call_register(door: Path, word: str, wait_s: float = ANSWER_S, **words: Any)
     """Say something to a register, and wait for its answer. Raises CallError."""
     try:
         with Caller(door) as caller:
-            return caller.ask(word, wait_s, **words)
+            answer = caller.ask(word, wait_s, **words)
     except HandoverError as error:
         raise CallError(str(error)) from None
+    if answer["say"] == "gone":
+        raise CallError("the register did not answer: it ended, or that was more than it reads at once (64 KB)")
+    return answer

@@ -10,6 +10,7 @@ comes to at a moment, `effective` says; it does not know which services there ar
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, model_validator
@@ -208,6 +209,11 @@ def load_choices(text: str) -> Choices:
 def _load_schedule(content: dict[str, Any]) -> Schedule:
     for key in ("days", "services"):
         content[key] = tuple(content.get(key, ()))
+    return _make_schedule(**content)
+
+
+@lru_cache(maxsize=8192)  # many have the same one
+def _make_schedule(**content: Any) -> Schedule:
     return Schedule.model_construct(**content)
 
 

@@ -127,7 +127,7 @@ def _find_scope(configuration: Path | None, scope: str | None) -> int:
 
 def _print_known(known: Known) -> None:
     table = Table(show_header=False, title=Text(known.id), title_justify="left")
-    table.add_row("profile", f"{known.line.profile or 'none: not protected'} ({_word_origin(known)})")
+    table.add_row("profile", f"{known.line.profile or _word_none(known)} ({_word_origin(known)})")
     table.add_row("fail", _word_fail(known))
     table.add_row("packets/s", _word_rate(known.line.packets_per_s))
     table.add_row("paused", _word_pause(known) or "no")
@@ -142,11 +142,17 @@ def _print_known(known: Known) -> None:
     Console().print(table)
 
 
+def _word_none(known: Known) -> str:
+    return "none" if known.line.services or known.line.has_names else "none: not protected"
+
+
 def _word_origin(known: Known) -> str:
     if "profile" in known.changes:
         return f"by a call, {_word_time(known.changes['profile'][1])}"
     if known.is_configured:
         return "by the configuration"
+    if known.assigned_profile is None and known.owners:
+        return f"that of {known.owners[-1]}"
     if known.assigned_profile is None:
         return "the default"
     if known.assigned_profile == known.line.profile:

@@ -19,19 +19,12 @@ from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.loading import PersonRow, read_people
 from penstock.control.subscribers.model import Place, Source
 from penstock.control.subscribers.place_key import pack_place, unpack_place
-from penstock.control.subscribers.rows import (
-    CONFIGURATION,
-    FAILS_CLOSED,
-    PACKETS_PER_S,
-    PAUSED,
-    PROFILE,
-    Words,
-    unpack_places,
-)
+from penstock.control.subscribers.rows import CONFIGURATION, unpack_places
 from penstock.control.subscribers.schema import COUNT_PLACES, COUNT_SUBSCRIBERS, explain_errors, open_reader
 from penstock.control.subscribers.store import SOURCES, select
 from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import Line
+from penstock.control.subscribers.words import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words
 
 FIELDS = {PROFILE: "profile", FAILS_CLOSED: "fail", PACKETS_PER_S: "packets_per_s", PAUSED: "paused_until_s"}
 
@@ -119,31 +112,35 @@ class KnownSubscribers:
 
     def find_profile_changes(self, numbers: Collection[int], configuration: Configuration) -> dict[int, str | None]:
         """Which of these numbers have another profile by a configuration than by the one in force, and which."""
-        changes = {}
+        changes, terms = {}, Terms.of(configuration)
         with self._reading():
-            terms, words = self._read_terms(), self._read_words()
-            for people, then in self._judge_by(configuration, numbers):
-                old = terms.judge([Person(*one[1:]) for one in people], words, self._clock()).line.profile
-                if old != then.line.profile:
-                    changes[people[-1].number] = then.line.profile
+            old_terms, words = self._read_terms(), self._read_words()
+            for number, people, then, names in self._move_people(numbers, configuration):
+                new = terms.find_profile(then, names)
+                if old_terms.find_profile(people, words) != new:
+                    changes[number] = new
         return changes
 
     def find_holding(self, number: int, configuration: Configuration) -> Holding | None:
         """What would hold for a number by a configuration now."""
         with self._reading():
-            return next((then for _, then in self._judge_by(configuration, [number])), None)
+            for _, _, then, names in self._move_people([number], configuration):
+                return Terms.of(configuration).judge(then, names, self._clock())
+        return None
 
-    def _judge_by(
-        self, configuration: Configuration, numbers: Collection[int]
-    ) -> Iterator[tuple[list[PersonRow], Holding]]:
-        entries, terms = {one.id: one for one in configuration.subscribers}, Terms.of(configuration)
+    def _move_people(
+        self, numbers: Collection[int], configuration: Configuration
+    ) -> Iterator[tuple[int, list[Person], list[Person], dict[int, str]]]:
+        """Each of these numbers behind his owners, as they are and by a configuration, with the profiles' names of that."""
+        entries = {one.id: one for one in configuration.subscribers}
         codes = {name: -code for code, name in enumerate(configuration.profiles, 1)}
         names = self._read_words() | {code: name for name, code in codes.items()}
         query = "SELECT number, id, profile FROM subscribers WHERE number"
         rows = dict.fromkeys(select(self._connection, query, numbers))
         for people in read_people(self._connection, list(rows)):
-            then = [Person(one.id, one.profile, _move(one.words, entries.get(one.id), codes)) for one in people]
-            yield people, terms.judge(then, names, self._clock())
+            said = [Person(*one[1:]) for one in people]
+            then = [one._replace(words=_move(one.words, entries.get(one.id), codes)) for one in said]
+            yield people[-1].number, said, then, names
 
     def _read_words(self) -> dict[int, str]:
         return dict(self._connection.execute("SELECT code, word FROM words"))

@@ -15,11 +15,11 @@ from penstock.control.subscribers.devices import DEVICE_MARK, list_owners
 from penstock.control.subscribers.effective import NameAction, is_in_trial
 from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import unpack_places
-from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words, read_words
 from penstock.control.subscribers.schema import HAS_DEVICES, has_choices
 from penstock.control.subscribers.store import read_meta, select
 from penstock.control.subscribers.terms import Person, Terms
 from penstock.control.subscribers.updates import Line
+from penstock.control.subscribers.words import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words, read_words
 
 PART = 16_384  # rows at a time
 PEOPLE_PART = 512  # of those who are looked at one by one
@@ -33,8 +33,7 @@ LEFT JOIN changes p ON p.number = s.number AND p.field = {PROFILE}
 LEFT JOIN changes f ON f.number = s.number AND f.field = {FAILS_CLOSED}
 LEFT JOIN changes r ON r.number = s.number AND r.field = {PACKETS_PER_S}
 LEFT JOIN changes h ON h.number = s.number AND h.field = {PAUSED}"""
-_HAS_CHOSEN = "EXISTS(SELECT 1 FROM choices o WHERE o.number = s.number)"
-_MAY_BE_DEVICE = f"instr(s.id, '{DEVICE_MARK}')"
+_MAY_BE_DEVICES = f"SELECT number, id FROM subscribers WHERE instr(id, '{DEVICE_MARK}')"
 
 
 class PersonRow(NamedTuple):
@@ -59,16 +58,18 @@ def read_lines(connection: sqlite3.Connection, terms: Terms, now_s: float) -> It
     names: dict[int, str | None] = dict(connection.execute("SELECT code, word FROM words"))
     names[NOTHING] = None
     trials = terms.trials
-    alone = _word_alone(connection)
-    cursor = connection.execute(f"{_LINES} WHERE NOT ({alone})" if alone else _LINES)
+    alone = find_alone(connection)
+    cursor = connection.execute(_LINES)
     while rows := cursor.fetchmany(PART):
         *columns, ids = zip(*rows, strict=True)
         columns.append(tuple(_number_trials(terms, trials, one) for one in ids) if trials else (0,) * len(ids))
         table = np.fromiter(chain.from_iterable(columns), np.int64, COLUMNS * len(rows)).reshape(COLUMNS, -1).T
+        at = np.flatnonzero(~np.isin(table[:, 0], alone))
+        table = table[at]
         kinds, first, of_kind = np.unique(table[:, 1:], axis=0, return_index=True, return_inverse=True)
         for index, (profile, fails_closed, packets_per_s, is_paused, _) in enumerate(kinds.tolist()):
             numbers = table[of_kind.reshape(-1) == index, 0].astype(np.uint32)
-            name = ids[first[index]]  # any of them: they are in the same trials
+            name = ids[at[first[index]]]  # any of them: they are in the same trials
             yield terms.make_line(name, names[profile], fails_closed, packets_per_s, is_paused), numbers
     for number, holding in read_holdings(connection, terms, now_s):
         yield holding.line, np.array([number], np.uint32)
@@ -82,14 +83,12 @@ def read_names(connection: sqlite3.Connection, terms: Terms, now_s: float) -> It
 
 
 def read_holdings(connection: sqlite3.Connection, terms: Terms, now_s: float) -> Iterator[tuple[int, Holding]]:
-    """What holds for those who chose something, and for those who may be devices."""
-    alone = _word_alone(connection)
-    if not alone:
-        return
+    """What holds for those who chose something, and for devices."""
     names: dict[int, str] = dict(connection.execute("SELECT code, word FROM words"))
-    query = f"SELECT s.number, s.id, s.profile FROM subscribers s WHERE {alone}"
-    cursor = connection.execute(query)
-    while rows := cursor.fetchmany(PEOPLE_PART):
+    alone = find_alone(connection).tolist()
+    query = "SELECT number, id, profile FROM subscribers WHERE number"
+    for start in range(0, len(alone), PEOPLE_PART):
+        rows = list(dict.fromkeys(select(connection, query, alone[start : start + PEOPLE_PART])))
         yield from (
             (people[-1].number, terms.judge([Person(*one[1:]) for one in people], names, now_s))
             for people in read_people(connection, rows)
@@ -107,11 +106,17 @@ def read_people(connection: sqlite3.Connection, rows: list[tuple[int, str, int |
         yield [PersonRow(number, one, profile, words[number]) for number, one, profile in chain_of]
 
 
-def _word_alone(connection: sqlite3.Connection) -> str:
-    """The condition for who is looked at alone; empty for nobody."""
-    conditions = [_HAS_CHOSEN] if has_choices(connection) else []
-    conditions += [_MAY_BE_DEVICE] if read_meta(connection, HAS_DEVICES) else []
-    return " OR ".join(conditions)
+def find_alone(connection: sqlite3.Connection) -> NDArray[np.int64]:
+    """The numbers of those who chose something, and of devices."""
+    chose = connection.execute("SELECT number FROM choices") if has_choices(connection) else ()
+    found = {row[0] for row in chose}
+    if read_meta(connection, HAS_DEVICES):
+        cursor = connection.execute(_MAY_BE_DEVICES)
+        while rows := cursor.fetchmany(PART):
+            wanted = {owner for _, name in rows for owner in list_owners(name)}
+            known = {row[0] for row in select(connection, "SELECT id FROM subscribers WHERE id", wanted)}
+            found |= {number for number, name in rows if not known.isdisjoint(list_owners(name))}
+    return np.array(sorted(found), np.int64)
 
 
 def _number_trials(terms: Terms, trials: list[str], name: str) -> int:

@@ -9,34 +9,17 @@ older does not bring it back. It knows no rule: `batch` does.
 
 import sqlite3
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.control.subscribers.choices import NONE_CHOSEN, Choices, load_choices
 from penstock.control.subscribers.devices import find_range, list_owners
 from penstock.control.subscribers.holding import Holding
 from penstock.control.subscribers.place_key import find_shape
 from penstock.control.subscribers.schema import DamagedRowError
 from penstock.control.subscribers.store import Catalogue, select
+from penstock.control.subscribers.words import Words, read_words
 
-PROFILE, FAILS_CLOSED, PACKETS_PER_S, PAUSED = range(4)  # fields of `changes`
 GONE, OWN_TIME, SIZE_MASK = 0x80, 0x40, 0x3F
 CONFIGURATION = 0  # a session that has no row
-
-
-@dataclass(slots=True)
-class Words:
-    """What the configuration says of a subscriber, and what calls said."""
-
-    configured: tuple[int, int, int | None] | None = None
-    """Profile, fails closed, packets a second."""
-    changes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """By field: value and time."""
-    choices: Choices = NONE_CHOSEN
-    chosen_ms: int = -1
-    """When he chose; -1: never."""
-    next_s: int | None = None
-    """The second in which his choices come to something else by themselves; None: never."""
 
 
 class Session:
@@ -365,22 +348,7 @@ class Rows:
             one.is_stored, one.is_changed, one.is_moved = True, False, False
 
 
-def read_words(connection: sqlite3.Connection, numbers: Collection[int], has_choices: bool) -> dict[int, Words]:
-    """What the configuration and calls say of these numbers, and what they chose."""
-    found = {number: Words() for number in numbers}
-    for row in select(connection, _CONFIGURED, numbers):
-        found[row[0]].configured = row[1:]
-    for number, name, value, at_ms in select(connection, "SELECT * FROM changes WHERE number", numbers):
-        found[number].changes[name] = value, at_ms
-    query = "SELECT number, text, at_ms, next_s FROM choices WHERE number"
-    for number, text, at_ms, next_s in select(connection, query, numbers) if has_choices else ():
-        words = found[number]
-        words.choices, words.chosen_ms, words.next_s = load_choices(text), at_ms, next_s
-    return found
-
-
 _SUBSCRIBERS = "SELECT number, id, profile, profile_ms, is_idle FROM subscribers"
-_CONFIGURED = "SELECT number, profile, fails_closed, packets_per_s FROM configured WHERE number"
 _COLUMNS = "number, nas, at_ms, whole_ms, released_ms, released_until_s, expires_s, places"
 _INSERT = f"INSERT INTO sessions({_COLUMNS}, session, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _MOVE = f"UPDATE sessions SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE session=?"

@@ -16,8 +16,9 @@ from penstock.control.subscribers.checks import check_event, to_expiry, to_pause
 from penstock.control.subscribers.choices import Choices
 from penstock.control.subscribers.model import Assign, Change, Event, Release, Restart
 from penstock.control.subscribers.place_key import pack_place, unpack_place
-from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Session, Subscriber, Words
+from penstock.control.subscribers.rows import Session, Subscriber
 from penstock.control.subscribers.sweep import sweep_nas
+from penstock.control.subscribers.words import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words
 
 TOMBSTONE_S = 600  # how long a Release is remembered: a NAS repeats for minutes what was not answered (RFC 2866 2)
 

@@ -7,8 +7,8 @@ a restart cut off counts as over for whoever claims it before it is taken away (
 import sqlite3
 
 from penstock.control.subscribers.batch import SHARE, Batch
-from penstock.control.subscribers.rows import PAUSED
 from penstock.control.subscribers.store import Nas
+from penstock.control.subscribers.words import PAUSED
 
 DAY_S = 86_400
 SCHEDULES_SHARE = 250  # schedules that begin or end in one transaction: about 50 ms, too
@@ -81,7 +81,8 @@ def turn_schedules(batch: Batch) -> None:
     batch.rows.fetch_all_words(subscribers)
     for subscriber in subscribers:
         batch.hold(subscriber)
-    batch.updates.counts["turned"] += len(numbers)
+    if numbers:
+        batch.updates.counts["turned"] += len(numbers)
     batch.updates.is_more |= len(numbers) == SCHEDULES_SHARE
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from penstock.control.configuration import Configuration, Profile
 from penstock.control.subscribers.effective import Effective, Layer, find_effective, is_in_trial
 from penstock.control.subscribers.holding import Holding
-from penstock.control.subscribers.rows import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words
 from penstock.control.subscribers.updates import Line, Switches
+from penstock.control.subscribers.words import FAILS_CLOSED, PACKETS_PER_S, PAUSED, PROFILE, Words
 
 
 class Person(NamedTuple):
@@ -71,19 +71,30 @@ class Terms(NamedTuple):
 
     def judge(self, people: Sequence[Person], names: Mapping[int, str], now_s: float) -> Holding:
         """What holds for the last of `people`, whose owners stand before him. `names`: profiles by their numbers."""
-        profile, fails_closed, rate, paused = None, 0, None, 0
+        fails_closed, rate, paused = 0, None, 0
         layers: list[Layer] = []
-        for _, assigned, words in people:
-            said = _find_profile(assigned, words)
-            own = names[said] if said is not None and names[said] in self.profiles else None
-            profile = own or profile or self.default_profile
+        own = [self._find_own(person, names) for person in people]
+        profile, own[0] = self._find_nearest(own), own[0] or self.default_profile
+        for (_, _, words), name in zip(people, own, strict=True):
             fails_closed = _find_word(words, FAILS_CLOSED, 1, fails_closed)
             rate = _find_word(words, PACKETS_PER_S, 2, rate)
             paused = max(paused, words.changes.get(PAUSED, (0, 0))[0])
-            layers.append(Layer(self._find(own if layers else profile), words.choices))
+            layers.append(Layer(self._find(name), words.choices))
         found = find_effective(layers, now_s, self.zone)
         line = self._make_line(people[0].id, profile, fails_closed, rate, paused, found)
         return Holding(line, found)
+
+    def find_profile(self, people: Sequence[Person], names: Mapping[int, str]) -> str | None:
+        """The profile by which the last of `people` is known."""
+        return self._find_nearest([self._find_own(person, names) for person in people])
+
+    def _find_own(self, person: Person, names: Mapping[int, str]) -> str | None:
+        """The profile that was said of himself, if the configuration has it."""
+        said = _find_profile(person.assigned, person.words)
+        return names[said] if said is not None and names[said] in self.profiles else None
+
+    def _find_nearest(self, own: Sequence[str | None]) -> str | None:
+        return next((name for name in reversed(own) if name), self.default_profile)
 
     def choose(self, profile: str | None) -> str | None:
         """The profile that holds where this one was chosen."""
