@@ -28,6 +28,10 @@ app.add_typer(lists_app, name="lists")
 app.add_typer(policy_app, name="policy")
 app.add_typer(subscribers_app, name="subscribers")
 app.add_typer(cable_app, name="cable")
+token_app = typer.Typer(no_args_is_help=True, help="Who may ask the API, and what.")
+events_app = typer.Typer(no_args_is_help=True, help="The journal of refused requests.")
+app.add_typer(token_app, name="token")
+app.add_typer(events_app, name="events")
 
 Ingress = Annotated[str, typer.Option("--ingress", metavar="IF", help="The interface towards the subscribers.")]
 Egress = Annotated[str, typer.Option("--egress", metavar="IF", help="The interface towards the internet.")]
@@ -124,6 +128,7 @@ def rollback(root: Root = INSTALLATION) -> None:
 def compile_code() -> None:
     """Compile everything for this machine now, so that no start has to."""
     with one_line_errors():
+        from penstock.control.explain import compile_explain
         from penstock.engine import compile_path
         from penstock.line.directory import compile_directory
         from penstock.line.inline import compile_steer
@@ -131,6 +136,7 @@ def compile_code() -> None:
         compile_path()
         compile_steer()
         compile_directory()
+        compile_explain()
 
 
 @app.command()
@@ -312,6 +318,57 @@ def show_choices(
             set_choices(config, name, file)
         else:
             print_his_choices(config, name)
+
+
+@token_app.command("create")
+def create_token(
+    config: Config,
+    role: Annotated[str, typer.Option(metavar="operator|support|selfcare", help="What it is for.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Whose it is, for the audit.")] = "",
+    subscriber: Annotated[str | None, typer.Option(metavar="ID", help="With selfcare: whose choices.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="For how long; default: until it is revoked.")
+    ] = None,
+) -> None:
+    """Make a token. It is printed once, and kept as a hash."""
+    with one_line_errors():
+        from penstock.portal.command import create_token, parse_role
+
+        create_token(config, parse_role(role), name or role, subscriber, days)
+
+
+@token_app.command("list")
+def list_tokens(config: Config) -> None:
+    """All tokens, as far as anybody knows them."""
+    with one_line_errors():
+        from penstock.portal.command import list_tokens
+
+        list_tokens(config)
+
+
+@token_app.command("revoke")
+def revoke_token(token: Annotated[int, typer.Argument(metavar="TOKEN", help="Its number.")], config: Config) -> None:
+    """Have a token hold no more, from the next call on."""
+    with one_line_errors():
+        from penstock.portal.command import revoke_token
+
+        revoke_token(config, token)
+
+
+@events_app.command("export")
+def export_events(
+    config: Config,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="2026-11-26, or with a time; UTC.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Up to here; default: now.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="A new file; default: standard output.")] = None,
+) -> None:
+    """Events as JSON lines with pseudonyms for subscribers and without addresses. Each export has pseudonyms of its own."""
+    with one_line_errors():
+        from penstock.portal.command import export_events
+
+        export_events(config, begin, end, output)
 
 
 @policy_app.command("show")

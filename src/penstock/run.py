@@ -4,10 +4,11 @@
             with --take-over, and another run on the pair: all that takes time first, then it leaves and we go on
     then    events to the log, metrics, SIGHUP (a new snapshot), both other processes watched and started again
 
-Packet process and register die with this one (their input ends); the cable and `steer` outlive all, and pass what nobody
-judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
-`control.subscribers.keeper`'s, an operator's hooks `control.hooks.in_line`'s, what it tells `control.reporter`'s, its place
-on the line `control.seat`'s and `control.succession`'s.
+Packet process, register, portal and hooks die with this one (their input ends); the cable and `steer` outlive all, and pass
+what nobody judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the
+register `control.subscribers.keeper`'s, an operator's hooks `control.hooks.in_line`'s, API and pages
+`control.portal.keeper`'s, what it tells `control.reporter`'s, its place on the line `control.seat`'s and
+`control.succession`'s.
 """
 
 import contextlib
@@ -37,6 +38,8 @@ from penstock.control.metrics import serve_metrics
 from penstock.control.packet_keeper import PacketKeeper
 from penstock.control.packet_process import PacketProcessError
 from penstock.control.policy_in_force import PolicyInForce
+from penstock.control.portal.keeper import PortalKeeper
+from penstock.control.portal.words import PortalWords
 from penstock.control.reporter import Reporter, open_log
 from penstock.control.seat import Seat
 from penstock.control.service_bits import place_services
@@ -108,6 +111,8 @@ class Run:
         self.succession: Succession | None = None
         self.metrics: Any = None
         self.is_new = self.stops = self.reloads = False
+        self.portal = PortalKeeper(PortalWords(self).answer)
+        self.reporter.also_tell = self.portal.tell
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit status."""
@@ -172,6 +177,7 @@ class Run:
             self.register.begin()
 
     def _tell_ready(self) -> None:
+        self.portal.start(self._describe_line(), self.policy.configuration, self.policy.snapshot)
         if self.control.is_on:
             names = self.policy.snapshot.name_count
             log.info("judging", ingress=self.pair.ingress, egress=self.pair.egress, names=names)
@@ -289,6 +295,7 @@ class Run:
         while not self.stops and not (self.succession and self.succession.is_over):
             self._tell_events()
             self.reporter.look_for_exceptions()
+            self.portal.look_after()
             if not self._has_left():
                 self._look_after()
             self._sleep()
@@ -320,13 +327,14 @@ class Run:
         self._set_line()
         self.register.follow(self.policy.configuration)
         self._follow_hooks()
+        self.portal.follow(self.policy.configuration, self.policy.snapshot)
 
     def _sleep(self) -> None:
         """Wait for the packet process to say something (its end above all), for a visitor, or for the next look at the
         rings."""
-        sources: list[Any] = (
-            [] if self._has_left() else [self.packets.output, *self.register.output(), *self.hooks.keeper.output()]
-        )
+        sources: list[Any] = [*self.portal.output(), *self.hooks.keeper.output()]
+        if not self._has_left():
+            sources += [self.packets.output, *self.register.output()]
         if self.succession:
             sources += self.succession.door.sockets()
         ready, _, _ = select.select(sources, [], [], POLL_S)
@@ -343,6 +351,7 @@ class Run:
             notify_systemd("STOPPING=1")
             detach_steer(self.pins)
             time.sleep(DRAIN_S)
+        self.portal.end()
         self.owners.close()  # who closes a store last cleans up behind all
         self.register.dismiss()  # it ends beside the other one
         self.packets.end()
@@ -391,6 +400,7 @@ class Run:
     def hand_over(self) -> None:
         """Give up the address of the metrics, and tell no more of causes: the heir begins anew."""
         self.reporter.end()
+        self.portal.end()
         if self.metrics is not None:
             self.metrics.shutdown()
             self.metrics.server_close()

@@ -34,6 +34,7 @@ from penstock.control.hooks.settings import PolicySettings
 from penstock.control.lists.feed_settings import Feeds, check_feeds, place_feeds
 from penstock.control.lists.settings import ListSource
 from penstock.control.marks import MarkedError, read_document
+from penstock.control.portal.settings import ApiSettings
 from penstock.control.problems import (
     ConfigurationError,
     Location,
@@ -235,6 +236,7 @@ class Configuration(Model):
     guard: Guard = Guard()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    api: ApiSettings = ApiSettings()
     line: Line = Line()
     flows: Flows = Flows()
     workers: Annotated[Count, Field(ge=1, le=16), AfterValidator(check_power_of_two)] = 1

@@ -19,7 +19,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from penstock.compile.memory import CHECKED, allow, forbid
+from penstock.compile.memory import CHECKED, INT, allow, forbid
 from penstock.compile.native import kernel
 from penstock.control.configuration import Configuration
 from penstock.control.dns_words import Rewrite, find_rewrite, word_refusal
@@ -239,6 +239,12 @@ def _kernels() -> tuple[Any, Any]:
 @cache
 def _exceptions_kernel() -> Any:
     return kernel(names.find_exceptions)
+
+
+def compile_explain() -> None:
+    """Have the code of `explain` in memory, from the cache or compiled."""
+    for one in (*_kernels(), _exceptions_kernel()):
+        one.compile((INT,) * one.py_func.__code__.co_argcount)
 
 
 def _ask_judge(snapshot: Snapshot, services: int, own: int, host: bytes, path: bytes) -> tuple[int, ...]:

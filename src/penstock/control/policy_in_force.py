@@ -32,7 +32,7 @@ from penstock.hooks.filters import Filter
 from penstock.policy.snapshot import Snapshot
 
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
-FIXED = ("log", "metrics", "flows", "workers")  # settings that a reload does not change
+FIXED = ("log", "metrics", "api", "flows", "workers")  # settings that a reload does not change
 FIXED_OF_REGISTER = ("database", "capacity", "addresses", "own_names")
 
 log = structlog.get_logger()

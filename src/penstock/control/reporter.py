@@ -7,7 +7,7 @@ a process that was late, as far as it is told, and which causes go on. Refuses t
 import contextlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 import structlog
@@ -52,6 +52,7 @@ class Reporter:
         self.reader = EventReader(shared)
         self.events = EventLog(sys.stdout)
         self.watch, self._looked_s = Watch(), 0.0
+        self.also_tell: Callable[[list[dict[str, Any]]], None] = lambda events: None
 
     def open(self, control: Control) -> None:
         """Map the counters."""
@@ -76,7 +77,7 @@ class Reporter:
 
     def write_events(self, snapshot: Snapshot, owners: Owners) -> None:
         """Write down what is in the rings, with the names of the snapshot in force and of its subscribers."""
-        offset_ns = monotonic_offset_ns()
+        offset_ns, told = monotonic_offset_ns(), []
         for raw in self.reader.read():
             fields = decode_foreign(raw, snapshot, owners, offset_ns, self.hooks.names)
             if fields is None:
@@ -84,6 +85,8 @@ class Reporter:
             else:
                 self.events.write(fields)
                 self.hooks.tell(fields)
+                told.append(fields)
+        self.also_tell(told)
 
     def look_for_exceptions(self) -> None:
         """Tell which causes began and ended since the last look."""

@@ -43,6 +43,14 @@ class AbsentError(HandoverError):
     """Nobody is behind the door."""
 
 
+class RefusedError(HandoverError):
+    """Who is behind the door says no. `why`: in his words."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the running one says no: {why}")
+        self.why = why
+
+
 def take_lock(pins: Pins) -> int | None:
     """Lock the pair for this process: the descriptor that holds the lock, or None when another one has it."""
     pins.make()
@@ -177,7 +185,7 @@ class Caller:
             self._lock = fds[0]
         answer = dict(json.loads(content)) if content else {"say": "gone"}
         if answer["say"] == "no":
-            raise HandoverError(f"the running one says no: {answer.get('why')}")
+            raise RefusedError(str(answer.get("why")))
         return answer
 
     def who(self, wait_s: float = ANSWER_S) -> dict[str, Any]:
