@@ -460,10 +460,21 @@ def cable_down(ingress: Ingress, egress: Egress) -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    full: Annotated[
+        bool, typer.Option("--full", help="A whole operator's: RADIUS, lists, API, and pages to look at.")
+    ] = False,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="With --full: not until Ctrl-C.")
+    ] = None,
+) -> None:
     """Three network namespaces, real servers and real clients: see it protect one subscriber and leave another alone."""
     from rich.console import Console
 
+    if full:
+        from penstock.demo.full import run_full
+
+        raise typer.Exit(run_full(Console(), for_s))
     from penstock.demo.demo import run_demo
 
     raise typer.Exit(run_demo(Console()))
