@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +29,7 @@ from penstock.demo.door import Door
 from penstock.demo.lab import build_lab, start_sessions
 from penstock.demo.namespaces import TopologyError
 from penstock.demo.operator import API_PORT, MANAGEMENT, ExampleError
-from penstock.demo.people import ADA, PAUSE_MINUTES, PEOPLE, REFUSED, WENT_ON, Visit, list_habits, list_visits
+from penstock.demo.people import ADA, DOMAIN, PAUSE_MINUTES, PEOPLE, REFUSED, WENT_ON, Visit, list_habits, list_visits
 from penstock.demo.servers import ServerError
 from penstock.demo.visitors import Visitors
 
@@ -117,7 +118,7 @@ def await_people(api: httpx.Client) -> None:
 
 
 def choose(api: httpx.Client) -> None:
-    """What people say on their pages, and for whom there is no internet this evening. Raises ServerError, httpx.HTTPError."""
+    """What people say on their pages, and for whom there is no internet now. Raises ServerError, httpx.HTTPError."""
     for one in PEOPLE:
         if one.choices:
             _check(api.patch(f"{_name(one.id)}/choices", json=one.choices))
@@ -138,20 +139,18 @@ def _name(subscriber: str) -> str:
 
 def show_visits(console: Console, got: dict[Visit, str]) -> str:
     """Print what came of all visits; the first thing that is wrong, or nothing."""
-    table = Table(title="Who got what")
+    table = Table(title=f"Who got what of *{DOMAIN}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     for one in PEOPLE:
-        table.add_column(f"{one.id}\n{one.profile}")
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+        table.add_column(one.id.replace("/", "/ ") + f"\n{one.profile}")
+    rows: dict[str, dict[str, str]] = {}
     for visit, answer in got.items():
-        word = "went on" if visit.goes_on and answer == "site" else answer
-        colour = "red" if answer != visit.expected else "yellow" if answer in REFUSED else "green"
         if visit.family == 4:
-            cells = rows.setdefault((visit.scheme, visit.host), {})
+            cells = rows.setdefault(visit.host.removesuffix(DOMAIN) + ", TLS" * (visit.scheme == "https"), {})
             before = cells.get(visit.person.id)
-            cells[visit.person.id] = f"{before}, " * bool(before) + f"[{colour}]{word}[/]"
-    for (scheme, host), cells in rows.items():
-        table.add_row(f"{scheme}://{host}", *(cells.get(one.id, "") for one in PEOPLE))
+            cells[visit.person.id] = f"{before}, " * bool(before) + _word_cell(visit, answer)
+    for label, cells in rows.items():
+        table.add_row(label, *(cells.get(one.id, "") for one in PEOPLE))
     console.print(table)
     for visit, answer in got.items():
         if answer != visit.expected:
@@ -160,16 +159,19 @@ def show_visits(console: Console, got: dict[Visit, str]) -> str:
     return ""
 
 
+def _word_cell(visit: Visit, answer: str) -> str:
+    word = "went on" if visit.goes_on and answer == "site" else answer
+    return f"[{'red' if answer != visit.expected else 'yellow' if answer in REFUSED else 'green'}]{word}[/]"
+
+
 def show_pages(console: Console, url: str, tokens: dict[str, str]) -> None:
-    """Print the pages' addresses, and the token of each."""
-    table = Table(title=f"Pages: go in at {url}/login by a token")
-    for title in ("page", "for", "token"):
-        table.add_column(title, no_wrap=True)
+    """Print the pages' addresses, and the token of each. No line is cut: they are to be copied."""
+    lines = [f"Go in at {url}/login by a token:", ""]
     for role, path in PAGES:
         whose = f"the subscriber {ADA.id}" if role == "selfcare" else role
-        table.add_row(f"{url}{path}", whose, tokens[role])
-    console.print(table)
-    console.print(f"The API: {url}/api/v1/openapi.json", markup=False, highlight=False)
+        lines.append(f"  {url}{path:<10} {whose:<18} {tokens[role]}")
+    lines += ["", f"The API: {url}/api/v1/openapi.json"]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def live_on(console: Console, visitors: Visitors, for_s: float | None) -> str:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.demo.operator import LISTED, MISTAKEN
+from penstock.demo.topology import server_address
 
-NEWS, WEATHER, GAMES, CHAT = (f"{name}.example.test" for name in ("news", "weather", "games", "chat"))
+DOMAIN = ".example.test"
+NEWS, WEATHER, GAMES, CHAT = (f"{name}{DOMAIN}" for name in ("news", "weather", "games", "chat"))
 FREE = (NEWS, WEATHER)
 """In no list."""
-REFUSED = {"page", "warning", "court", "empty", "refused"}
+REFUSED = {"page", "warning", "court", "empty", "refused", "reset"}
 BASIC = {"phishing": "page", "malware": "page", "scam": "warning"}
 FAMILY = BASIC | {"adult": "page", "gambling": "page", "advertising": "empty"}
 """What each profile refuses, and what is seen over HTTP."""
@@ -43,7 +45,7 @@ class Person:
     def expect(self, host: str, scheme: str) -> str:
         """What must come of a visit."""
         if self.is_paused:
-            return "silence"
+            return "reset"
         got = self._find_answer(host)
         return "refused" if scheme == "https" and got != "site" else got
 
@@ -85,7 +87,12 @@ class Visit:
     def write(self) -> dict[str, Any]:
         """The question of `penstock.demo.visits`."""
         source = self.person.ipv4 if self.family == 4 else self.person.ipv6
-        return {"source": source, "url": f"{self.scheme}://{self.host}/", "goes_on": self.goes_on}
+        return {
+            "source": source,
+            "resolver": server_address(self.family),
+            "url": f"{self.scheme}://{self.host}/",
+            "goes_on": self.goes_on,
+        }
 
 
 def list_visits() -> Iterator[Visit]:

@@ -14,7 +14,6 @@ from typing import Any
 from penstock.demo.lab import Lab
 from penstock.demo.people import Visit
 from penstock.demo.servers import ServerError
-from penstock.demo.topology import SERVER_IPV4
 
 PATIENCE_S = 60.0  # for one answer: each visit has a few seconds, and others may be before it
 
@@ -23,15 +22,7 @@ class Visitors:
     """The program. Its answers come in any order, and are put to their visits by a number."""
 
     def __init__(self, lab: Lab) -> None:
-        argv = [
-            sys.executable,
-            "-m",
-            "penstock.demo.visits",
-            "--resolver",
-            SERVER_IPV4,
-            "--certificate",
-            str(lab.certificate),
-        ]
+        argv = [sys.executable, "-m", "penstock.demo.visits", f"--certificate={lab.certificate}"]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._program = lab.topology.spawn("client", argv, stderr=subprocess.DEVNULL, **pipes)
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -47,8 +38,8 @@ class Visitors:
             self._program.stdin.flush()
         except OSError:
             raise ServerError("the visitors' program has ended") from None
-        got: dict[Visit, str] = {}
-        while len(got) < len(asked):
+        got: dict[Visit, str] = dict.fromkeys(asked, "")
+        for _ in asked:
             try:
                 answer = self._answers.get(timeout=PATIENCE_S)
             except queue.Empty:

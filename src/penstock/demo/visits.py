@@ -1,10 +1,10 @@
 """Visits as a browser makes them: a look-up by dnspython, then a request by curl to where the name led.
 
-    python -m penstock.demo.visits --resolver A --certificate FILE      visits on standard input, until it ends
+    python -m penstock.demo.visits --certificate FILE      visits on standard input, until it ends
 
-A visit is a JSON line `{"who", "source", "url", "goes_on"}`. Each comes back with `got`, in the order in which they end:
-site, page, warning, court, empty, refused (a TLS alert), silence, or what curl said. With `goes_on` the link of a warning
-is followed, and what is behind it counts. Knows what pages look like from outside; refuses to know whose they are.
+A visit is a JSON line `{"source", "resolver", "url", "goes_on"}`. Each comes back with `got`, in the order in which they
+end: site, page, warning, court, empty, refused (a TLS alert), reset, silence, or what curl said. With `goes_on` the link of
+a warning is followed, and what is behind it counts. Knows what pages look like. Refuses to know whose they are.
 """
 
 import argparse
@@ -38,6 +38,8 @@ def word_response(said: str) -> str:
         return "refused"
     if status == TIMED_OUT:
         return "silence"
+    if "reset by peer" in message:
+        return "reset"
     if status != "0":
         return message or f"curl status {status}"
     if body.startswith("This is "):
@@ -49,12 +51,12 @@ def word_response(said: str) -> str:
     return "empty" if code in ("200", "204") and not body else f"HTTP {code}"
 
 
-def make_visit(visit: dict[str, Any], resolver: str, certificate: Path) -> str:
+def make_visit(visit: dict[str, Any], certificate: Path) -> str:
     """One visit; what came of it."""
     url = urlsplit(visit["url"])
     host = url.hostname or ""
     kind = "AAAA" if ":" in visit["source"] else "A"
-    address = ask(host, kind, "UDP", visit["source"], resolver)["got"]
+    address = ask(host, kind, "UDP", visit["source"], visit["resolver"])["got"]
     if not re.fullmatch(r"[0-9.]+|[0-9a-f:]+:[0-9a-f:]*", address):
         return "silence" if address.startswith("Timeout") else address
     said = _send(visit["url"], visit["source"], host, address, certificate)
@@ -63,7 +65,14 @@ def make_visit(visit: dict[str, Any], resolver: str, certificate: Path) -> str:
     if got != "warning" or not link or not visit.get("goes_on"):
         return got
     _send(visit["url"] + link[1], visit["source"], host, address, certificate)
-    return make_visit({**visit, "goes_on": False}, resolver, certificate)
+    return make_visit({**visit, "goes_on": False}, certificate)
+
+
+def _try_visit(visit: dict[str, Any], certificate: Path) -> str:
+    try:
+        return make_visit(visit, certificate)
+    except Exception as error:  # whatever it is: who asked waits for an answer
+        return f"{type(error).__name__}: {error}"
 
 
 def _send(url: str, source: str, host: str, address: str, certificate: Path) -> str:
@@ -76,14 +85,13 @@ def _send(url: str, source: str, host: str, address: str, certificate: Path) -> 
 def main() -> None:
     """Make every visit of standard input."""
     words = argparse.ArgumentParser(description="Visits of sites.")
-    words.add_argument("--resolver", required=True)
     words.add_argument("--certificate", type=Path, required=True)
     given = words.parse_args()
     lock = threading.Lock()
 
     def visit(line: str) -> None:
         asked = json.loads(line)
-        told = json.dumps({**asked, "got": make_visit(asked, given.resolver, given.certificate)})
+        told = json.dumps({**asked, "got": _try_visit(asked, given.certificate)})
         with lock:
             print(told, flush=True)
 
