@@ -31,8 +31,8 @@ Written by `python scripts/settings.py` from the models of the configuration and
 is [examples/operator.yaml](../examples/operator.yaml).
 
 One YAML file, checked whole before anything starts: an unknown key or a wrong value is named with its line, and nothing
-changes. Relative paths start at the file's directory. *NAME* stands for a name of yours, `[]` for each entry of a list. What
-a SIGHUP changes and what needs a restart: [operating.md](operating.md#change-something-while-it-runs).
+changes. Relative paths start at the file's directory. *NAME* stands for a name of yours, `[]` for each entry of a list.
+What a SIGHUP changes and what needs a restart: [operating.md](operating.md#change-something-while-it-runs).
 """
 PARSED = {
     "parse_prefix": "prefix",
