@@ -1,8 +1,8 @@
 """Run docs/tutorial.md as its reader would, as root, and compare what comes out; `--write` writes what came into it.
 
-Each block of `sh` goes into one shell, and what that says belongs into the block of `text` behind it. What changes from run
-to run (times, identifiers, sizes, the home directory) is not compared. Its namespaces have other names here, so that several
-can run at a time; they are removed, and what runs in them is ended, whatever happens.
+Each block of `sh` goes into one shell, and what that says belongs into the block of `text` behind it. What changes from
+run to run (times, identifiers, sizes, the home directory) is not compared. Its namespaces have other names here, so that
+several can run at a time; they are removed, and what runs in them is ended, whatever happens.
 """
 
 import argparse
