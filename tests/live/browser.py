@@ -25,12 +25,12 @@ WRONG = ("serious", "critical")
 
 
 @contextmanager
-def open_browser(line: Line) -> Iterator[Browser]:
-    """Chromium within the box."""
-    with line.topology.inside("box"):
+def open_browser(line: Line, where: str = "box", *words: str) -> Iterator[Browser]:
+    """Chromium in a namespace; further words for it."""
+    with line.topology.inside(where):
         driver = sync_playwright().start()
     try:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=[*QUIET, *STILL])
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=[*QUIET, *STILL, *words])
         try:
             yield browser
         finally:
