@@ -1,4 +1,4 @@
-"""A box whose requests ask hooks: the other side of both rings is the test's.
+"""A box whose requests ask hooks: the other side of both rings is the test's. Requests, and connections through it.
 
 Hooks are asked about `asked.test`, `bad.test` (a list refuses it) and all below them, on every port but 8443, and about
 whatever is gambling; the budget is BUDGET_MS.
@@ -7,6 +7,7 @@ whatever is gambling; the budget is BUDGET_MS.
 import atexit
 import tempfile
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,18 @@ from penstock.path import layout
 from penstock.path.ask_rings import ANSWER_BYTES, ANSWERS_BYTES, ASK_BYTES, ASKS_BYTES
 from penstock.path.memory import ANSWERS_OFF
 from penstock.policy.snapshot import Snapshot
-from tests.path.boxes import Box, owners, policy
-from tests.vocabulary import Segment, read_frame
+from tests.hellos import plain_hello, record
+from tests.path.boxes import Box, Conversation, owners, policy, request
+from tests.vocabulary import (
+    FLOW4,
+    TO_SERVER,
+    Flow,
+    Segment,
+    ethernet,
+    ipv4,
+    packed,
+    read_frame,
+)
 
 BUDGET_MS = 50
 FILTERS = (
@@ -127,3 +138,33 @@ def reached(sent: list[tuple[bool, Segment]]) -> list[bytes]:
 def answered(sent: list[tuple[bool, Segment]]) -> bytes:
     """The data that the client got."""
     return b"".join(segment.data for to_server, segment in sent if not to_server)
+
+
+ASKED, GOOD, BAD, CASINO = (request(f"www.{name}.test") for name in ("asked", "good", "bad", "casino"))
+HELLO = record(plain_hello(b"www.asked.test"))
+ports = count(20_000)
+
+
+ROOM = {"capacity": 1 << 14, "stream_count": 1 << 13, "large_count": 64}
+shared: dict[str, AskingBox] = {}
+
+
+def share_box() -> AskingBox:
+    """One box for all examples of a property, until its streams are used up."""
+    if "box" not in shared or next(ports) % 5_000 < 10:
+        shared["box"] = AskingBox(**ROOM)
+    return shared["box"]
+
+
+def fragment(flow: Flow, segment: bytes, size: int) -> list[bytes]:
+    """A segment of the client in IPv4 fragments of `size` bytes."""
+    ends, found = (packed(flow.client), packed(flow.server)), []
+    for at in range(0, len(segment), size):
+        part = segment[at : at + size]
+        field = at // 8 | (0x2000 if at + size < len(segment) else 0)
+        found.append(ethernet(TO_SERVER, False) + ipv4(*ends, 6, len(part), fragment=field, identity=7) + part)
+    return found
+
+
+def talk_in(box: AskingBox, flow: Flow = FLOW4) -> Conversation:
+    return Conversation(box, flow._replace(client_port=next(ports))).open()

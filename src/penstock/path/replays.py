@@ -153,6 +153,8 @@ def drop_asks(w):  # type: ignore[no-untyped-def]
 
     Bounds: LINE_COUNT lines of CHAIN_LIMIT packets."""
     asks = u64(w + W_ASKS)
+    if u64(asks + A_OPEN) == 0:
+        return 0
     for number in range(LINE_COUNT):
         line = asks + A_LINES + number * LINE_BYTES
         if u64(line + L_FLOW) == 0:
