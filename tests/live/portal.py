@@ -34,9 +34,7 @@ def find_portal(line: Line) -> int:
 
 def make_token(line: Line, role: str, *words: str) -> str:
     """A token, as an operator makes it."""
-    done = run_penstock(
-        line.topology, ["token", "create", "--config", str(line.configuration), "--role", role, *words]
-    )
+    done = run_penstock(line.topology, ["token", "create", "--config", str(line.configuration), "--role", role, *words])
     assert done.returncode == 0, done.stderr
     return str(done.stdout).strip()
 
