@@ -144,6 +144,8 @@ def test_it_has_no_rights_and_gives_way(line: Line, operator: str) -> None:
     assert words["NoNewPrivs"] == "1"
     nice = [os.getpriority(os.PRIO_PROCESS, number) for number in (int(process.name), line.box.program.pid)]
     assert nice[0] == nice[1] + 5
+    threads = [int(thread.name) for thread in (process / "task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_nobody_notices_its_death(line: Line, operator: str) -> None:
