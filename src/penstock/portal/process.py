@@ -4,8 +4,8 @@
     a second socket   lines of events, in batches
 
 As the register: root, for root's files, without any capability; by Landlock it writes below the directories of its own
-files alone. It gives way to all others: nice +5, and SCHED_BATCH, whose tasks take no processor from one that runs when they
-wake (sched(7)). Nobody waits for it.
+files alone. It gives way to all others: nice +5, and SCHED_BATCH, whose tasks take no processor from one that runs when
+they wake (sched(7)). Nobody waits for it.
 """
 
 import json
