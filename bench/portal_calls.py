@@ -3,7 +3,8 @@
     python portal_calls.py URL CALLS WATCHERS         the token: the first line of standard input
     (a line as soon as all are answered)   {"calls_per_s": 199.9, "p50_ms": 3.1, "p99_ms": 9.0, "refused": 0, "told": 12}
 
-Who asks would have processors of their own: here they give way, as the portal does. What is asked is what open pages ask: counters, a subscriber, his choices, his events, an explanation.
+Who asks would have processors of their own: here they give way, as the portal does. What is asked is what open pages ask:
+counters, a subscriber, his choices, his events, an explanation.
 """
 
 import json
