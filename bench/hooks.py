@@ -103,7 +103,7 @@ def start_pool(name: str, workers: int) -> Iterator[HookPool]:
         path = SCORE if name == "score" else Path(directory) / "bench_policy.py"
         if name != "score":
             path.write_text(CASES[name])
-        settings = PolicySettings(project=path, workers=workers, budget_ms=1000)
+        settings = PolicySettings(project=path, workers=workers).model_copy(update={"budget_ms": 1000})
         with load_pool(settings, Sources.read(path), lambda event, **fields: None) as pool:
             yield pool
 

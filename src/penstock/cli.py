@@ -384,7 +384,7 @@ def show_policy(project: Project) -> None:
 def test_policy(
     project: Project,
     recording: Annotated[Path, typer.Argument(metavar="RECORDED.json", help="Lines of the event log, or like it.")],
-    budget_ms: Annotated[int, typer.Option(min=1, max=1000, help="As `policy.budget_ms`.")] = 50,
+    budget_ms: Annotated[int, typer.Option(min=1, max=80, help="As `policy.budget_ms`.")] = 50,
     memory_mb: Annotated[int, typer.Option(min=64, help="As `policy.memory_mb`.")] = 256,
 ) -> None:
     """What a project says of recorded requests. Exit status 1 when a line expects something else, or a hook fails."""
@@ -460,10 +460,21 @@ def cable_down(ingress: Ingress, egress: Egress) -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    full: Annotated[
+        bool, typer.Option("--full", help="A whole operator's: RADIUS, lists, API, and pages to look at.")
+    ] = False,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="With --full: not until Ctrl-C.")
+    ] = None,
+) -> None:
     """Three network namespaces, real servers and real clients: see it protect one subscriber and leave another alone."""
     from rich.console import Console
 
+    if full:
+        from penstock.demo.full import run_full
+
+        raise typer.Exit(run_full(Console(), for_s))
     from penstock.demo.demo import run_demo
 
     raise typer.Exit(run_demo(Console()))

@@ -41,7 +41,7 @@ from penstock.line.pins import Pins, Size
 from penstock.line.privileges import give_up_everything
 from penstock.line.system_calls import confine_process
 from penstock.path import layout
-from penstock.path.memory import SharedMemory, WorkerMemory
+from penstock.path.memory import AskMemory, SharedMemory, WorkerMemory
 from penstock.path.worker import RING_PRODUCER, serve
 from penstock.policy.snapshot import Snapshot
 
@@ -90,6 +90,7 @@ class Engine:
 
     def __init__(self, standing: dict[str, Any]) -> None:
         self.shared = SharedMemory(standing["workers"], standing["shared_fd"])
+        self.asks = AskMemory(standing["workers"], standing["asks_fd"])
         self.pins = Pins(standing["ingress"], standing["egress"], Path(standing["root"]))
         size = Size(**standing["size"])
         size.declare()
@@ -143,6 +144,7 @@ class Engine:
         key = int(self.maps["control"][tables.CONTROL_HASH_KEY : tables.CONTROL_HASH_KEY + 8].view(np.int64)[0])
         memory.set(layout.W_SECRET, key ^ REFERENCE_SECRET)
         memory.set(layout.W_OPTIONS, self.options)
+        memory.set_asks(self.asks, number)
         orders = self.shared.orders(number)
         orders[layout.ORDER_STOP // 8] = 0
         orders[layout.ORDER_TAKEN // 8] = -1

@@ -4,10 +4,11 @@
             with --take-over, and another run on the pair: all that takes time first, then it leaves and we go on
     then    events to the log, metrics, SIGHUP (a new snapshot), both other processes watched and started again
 
-Packet process, register and portal die with this one (their input ends); the cable and `steer` outlive all, and pass what
-nobody judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the register
-`control.subscribers.keeper`'s, API and pages `control.portal.keeper`'s, what it tells `control.reporter`'s, its place on
-the line `control.seat`'s and `control.succession`'s.
+Packet process, register, portal and hooks die with this one (their input ends); the cable and `steer` outlive all, and pass
+what nobody judges. What it judges by is `control.policy_in_force`'s, the packet process `control.packet_keeper`'s, the
+register `control.subscribers.keeper`'s, an operator's hooks `control.hooks.in_line`'s, API and pages
+`control.portal.keeper`'s, what it tells `control.reporter`'s, its place on the line `control.seat`'s and
+`control.succession`'s.
 """
 
 import contextlib
@@ -28,6 +29,8 @@ from penstock.control.configuration import load_configuration
 from penstock.control.exceptions import pack_policies
 from penstock.control.guard import Guard
 from penstock.control.guard_report import GuardCollector
+from penstock.control.hooks.counts import HookCollector
+from penstock.control.hooks.in_line import HooksInLine
 from penstock.control.line_watch import LineWatch
 from penstock.control.link_metrics import LinkCollector
 from penstock.control.lists.feed_report import FeedCollector
@@ -87,8 +90,6 @@ class Run:
     def __init__(self, pair: Pair, configuration_path: Path, ready_path: Path | None, takes_over: bool = False) -> None:
         self.pair, self.ready_path, self.takes_over = pair, ready_path, takes_over
         configuration = place_services(load_configuration(configuration_path))
-        if configuration.policy.project is not None:
-            raise RunError("policy.project: expected null: in line no request waits for hooks in this version")
         check_kernel()
         for side in SIDES:
             pair.ifindex(side)  # before anything is made
@@ -104,7 +105,8 @@ class Run:
         self.packets = PacketKeeper(lambda: self.stops)
         self.register = RegisterKeeper(lambda: self.stops)
         self.owners = RegisteredOwners(known.database)
-        self.reporter = Reporter(self.shared)
+        self.hooks = HooksInLine(self.size.workers)
+        self.reporter = Reporter(self.shared, self.hooks)
         self.line_watch: LineWatch | None = None
         self.succession: Succession | None = None
         self.metrics: Any = None
@@ -145,6 +147,7 @@ class Run:
             self._start_register()
         self.policy.open(ingress=self.pair.ingress, pair=f"{self.pair.ingress}-{self.pair.egress}")
         self.packets.give(self.policy.snapshot)
+        self._follow_hooks()
         self.reporter.open(self.control)
         if predecessor is None or self.is_new:
             self._set_line()
@@ -164,6 +167,9 @@ class Run:
         self.policy.watch()
         if not is_known or self._await_register():
             self._tell_ready()
+
+    def _follow_hooks(self) -> None:
+        self.hooks.follow(self.policy.configuration, self.policy.snapshot.category_names)
 
     def _start_register(self) -> None:
         self.register.start(self._describe_line(), self.policy.configuration)
@@ -196,6 +202,7 @@ class Run:
             **self._describe_line(),
             "workers": self.size.workers,
             "shared_fd": self.shared.fd,
+            "asks_fd": self.hooks.memory.fd,
             "wire_fds": self.wires.fds,
             "options": ALL_REQUESTS if self.policy.configuration.log.all_requests else 0,
         }
@@ -268,7 +275,8 @@ class Run:
         host, _, port = listen.rpartition(":")
         of_register = RegisterCollector(find_register_door(self.pins))
         of_line, of_feeds = LinkCollector(self.line_watch), FeedCollector(self.policy)
-        collectors = (of_line, GuardCollector(self.guard), of_register, of_feeds)
+        of_hooks = HookCollector(self.hooks.read_state)
+        collectors = (of_line, GuardCollector(self.guard), of_register, of_feeds, of_hooks)
         try:
             self.metrics, _ = serve_metrics(host.strip("[]"), int(port), self.reporter.read_metrics, *collectors)
         except OSError as error:
@@ -305,6 +313,7 @@ class Run:
             self.packets.revive(self.policy.snapshot)
             return
         self.register.look_after()
+        self.hooks.look_after(self.policy)
         if self.reloads:
             self.reloads = False
             self.policy.reload(self.owners.find_moves)
@@ -317,13 +326,15 @@ class Run:
         self.packets.replace(self.policy.snapshot)
         self._set_line()
         self.register.follow(self.policy.configuration)
+        self._follow_hooks()
         self.portal.follow(self.policy.configuration, self.policy.snapshot)
 
     def _sleep(self) -> None:
         """Wait for the packet process to say something (its end above all), for a visitor, or for the next look at the
         rings."""
-        sources: list[Any] = [] if self._has_left() else [self.packets.output, *self.register.output()]
-        sources += self.portal.output()
+        sources: list[Any] = [*self.portal.output(), *self.hooks.keeper.output()]
+        if not self._has_left():
+            sources += [self.packets.output, *self.register.output()]
         if self.succession:
             sources += self.succession.door.sockets()
         ready, _, _ = select.select(sources, [], [], POLL_S)
@@ -345,6 +356,7 @@ class Run:
         self.register.dismiss()  # it ends beside the other one
         self.packets.end()
         self.register.end()
+        self.hooks.end()
         if self.seat.lock is None and self.pins.tables.exists() and self.is_new:
             self.pins.remove_tables(self.pins.tables)
         self.seat.give_up()  # our workers are gone by now

@@ -18,7 +18,9 @@ from structlog.testing import capture_logs
 from penstock.control.configuration import load_configuration
 from penstock.control.guard import Guard
 from penstock.control.policy_in_force import PolicyInForce
+from penstock.hooks.filters import Filter
 from penstock.path.memory import SharedMemory
+from penstock.policy.layout import FILTERS_COUNT
 
 RELOAD_S = 60.0
 ELSEWHERE = "192.0.2.99"
@@ -187,3 +189,38 @@ def test_settings_that_need_a_start_are_told(policy: PolicyInForce, resolver: Re
     assert [entry.get("settings") for entry in logs] == [["flows"], None]
     assert policy.configuration.flows.capacity == 262_144
     assert policy.configuration.port_bits.count(0) == 8191
+
+
+def count_filters(policy: PolicyInForce) -> int:
+    return policy.snapshot._policy.word(FILTERS_COUNT)
+
+
+def test_filters_of_hooks_are_taken_once(policy: PolicyInForce, resolver: Resolver) -> None:
+    taken: list[int] = []
+    for filters in ((Filter(),), (Filter(),), (), (Filter(), Filter.declare(ports=80))):
+        policy.ask_about(filters)
+        policy.renew(lambda: taken.append(policy.snapshot.generation))
+        assert count_filters(policy) == len(filters)
+    assert taken == [2, 3, 4]
+    assert count(policy) == [5]
+    assert count_filters(policy) == 2, "they outlive a reload"
+
+
+def test_filters_without_a_page_are_tried_once_for_each_configuration(
+    policy: PolicyInForce, resolver: Resolver, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text("{{ reference }}" + "{{ reason }}" * 4)
+    write(tmp_path, resolver.port, page={"template": "page.html"})
+    assert count(policy) == [2]
+    taken: list[int] = []
+    with capture_logs() as logs:
+        for _ in range(3):
+            policy.ask_about((Filter(),))
+            policy.renew(lambda: taken.append(policy.snapshot.generation))
+    assert (taken, len(logs), count_filters(policy)) == ([], 1, 0)
+    assert "page: a response of" in logs[0]["error"]
+    write(tmp_path, resolver.port)
+    assert len(count(policy)) == 1
+    policy.ask_about((Filter(),))
+    policy.renew(lambda: taken.append(policy.snapshot.generation))
+    assert (len(taken), count_filters(policy)) == (1, 1)

@@ -6,20 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from penstock.demo.box import run_penstock
 from penstock.demo.servers import Certificate
-from penstock.demo.topology import HOME, OFFICE, Subscriber
+from penstock.demo.topology import HOME, OFFICE, SERVER_IPV4, Subscriber
+from tests.live.browser import open_browser, take_picture
 from tests.live.line import Line, build_line, live
 from tests.live.processes import find_packet_processes, kill
 
-pytestmark = live("curl")
+pytestmark = live("curl", "chromium")
 
 SERVICES = {
     "web protection": {"categories": {"risky": "warn", "phishing": "block"}},
     "trial": {"categories": {"new": "block"}, "report_only": True},
 }
-NAMES = {"risky": "risky.test\nalso.test\n", "phishing": "bad.test\n", "new": "new.test\n", "ordered": "ordered.test\n"}
+NAMES = {
+    "risky": "risky.test\nalso.test\nthird.test\n",
+    "phishing": "bad.test\n",
+    "new": "new.test\n",
+    "ordered": "ordered.test\n",
+}
 PROFILES = {"all": {"services": list(SERVICES)}, "none": {}}
 GUEST = Subscriber("guest", OFFICE.ipv4, OFFICE.ipv6)
 
@@ -75,6 +82,20 @@ def test_the_link_leads_where_he_wanted_to_go(line: Line) -> None:
     assert ask(line, "http://risky.test/", GUEST)[0] == "403", "it is his alone"
     assert ask(line, "http://also.test/")[0] == "403"
     assert "penstock-continue" not in ask(line, "http://bad.test/")[1], "there is no way on from what is refused"
+
+
+def test_a_person_goes_on_in_a_browser(line: Line, tmp_path: Path) -> None:
+    with open_browser(line, "client", f"--host-resolver-rules=MAP * {SERVER_IPV4}") as browser:
+        page = browser.new_context().new_page()
+        page.goto("http://third.test/a/page?x=1")
+        expect(page.get_by_role("heading")).to_have_text("This site may harm you")
+        take_picture(page, "warning", tmp_path)
+        page.get_by_role("link", name="Go on").click()
+        expect(page.locator("body")).to_contain_text("This is third.test.")
+        assert page.url == "http://third.test/a/page?"
+        page.goto("http://www.third.test/")
+        expect(page.locator("body")).to_contain_text("This is www.third.test.")
+    assert line.events(host="third.test", reason="continued", proto="http")
 
 
 def test_no_other_link_leads_there(line: Line) -> None:

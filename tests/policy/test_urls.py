@@ -38,6 +38,7 @@ host = st.lists(number | piece.filter(lambda p: b"/" not in p), max_size=5).map(
 @example(b"%2e%2E1", b"/%2e%2e/a")
 @example(b"a" * HOST_LIMIT, b"/" * 300)
 @example(b"10.1 x", b"/a/..")
+@example(b"", b"://http://a")
 def test_canonical_forms_are_the_models(asked: bytes, text: bytes) -> None:
     found, of_path, whole = canonicalise(asked, text)
     assert (found, (of_path, whole)) == (canonical_host(asked), canonical_target(text))

@@ -13,12 +13,13 @@ RFC 9293 3.7.1 and 3.7.2 (segment sizes), RFC 6691 (MSS and options).
 """
 
 from penstock.answer.tcp import TIMESTAMPS_BYTES, write_segment
-from penstock.compile.memory import move, put8, shared, shr, u64
+from penstock.compile.memory import move, put8, shared, shr, u8, u64
 from penstock.wire.headers import ACK, FIN, PSH
 
 PLACE_LIMIT = 8  # places in a template
 FILL_BYTES = 16  # of what goes into the places of one kind: its address, and its size
 REFERENCE_BYTES = 16  # lower-case hex digits
+ENTITY_BYTES = 5
 MSS_LEAST_BYTES = 88  # what Linux takes as the least honest MSS; a smaller one costs us a packet per byte
 MSS_MOST_BYTES = 1_220  # fits an MTU of 1,280, the least of IPv6 (RFC 8200 5): we hear no "packet too big"
 FRAME_ROOM_BYTES = 2_048  # takes any frame of an answer: 22 of link layer in the bytes, a tag, 40, 32 and the payload
@@ -51,6 +52,76 @@ def write_response(out, template, template_bytes, places, fills):  # type: ignor
         if off > 0 and off + u64(fill + 8) <= template_bytes:
             move(out + off, u64(fill), u64(fill + 8))
     return template_bytes
+
+
+@shared
+def _write_entity(out, byte):  # type: ignore[no-untyped-def]
+    """Write the numeric entity of an ASCII byte of two digits (HTML 13.1.4). Returns: its size."""
+    put8(out, 38)
+    put8(out + 1, 35)
+    put8(out + 2, 48 + byte // 10)
+    put8(out + 3, 48 + byte % 10)
+    put8(out + 4, 59)
+    return ENTITY_BYTES
+
+
+@shared
+def _sequence_bytes(byte):  # type: ignore[no-untyped-def]
+    """How many bytes the UTF-8 sequence has that begins so (RFC 3629 3); 1 for what begins none."""
+    if byte >= 0xF0:
+        return 4
+    if byte >= 0xE0:
+        return 3
+    return 2 if byte >= 0xC0 else 1
+
+
+@shared
+def write_text(out, room, text, size):  # type: ignore[no-untyped-def]
+    """Write a text into a place of a page: no byte of it is markup, control bytes are blanks, and blanks fill the place.
+
+    Reads: text[0:size). Writes: out[0:room). Returns: how many bytes of the text fit; no character is cut. Bounds: `size`.
+    """
+    at, written = 0, 0
+    for _ in range(size):
+        if at >= size:
+            break
+        byte = u8(text + at)
+        length = min(_sequence_bytes(byte), size - at)
+        is_markup = byte == 34 or byte == 38 or byte == 39 or byte == 60 or byte == 62
+        if written + (ENTITY_BYTES if is_markup else length) > room:
+            break
+        if is_markup:
+            written += _write_entity(out + written, byte)
+        else:
+            for number in range(length):
+                byte = u8(text + at + number)
+                is_foreign = byte < 32 or byte == 127 or (number > 0 and byte < 128)
+                put8(out + written, 32 if is_foreign else byte)
+                written += 1
+        at += length
+    for _ in range(room - written):
+        put8(out + written, 32)
+        written += 1
+    return at
+
+
+@shared
+def write_url(out, room, url, size):  # type: ignore[no-untyped-def]
+    """Write a web address into a place of a header field, whose trailing blanks are no part of it (RFC 9110 5.5): visible
+    ASCII alone. Returns: 1; 0 when it has another byte, or does not fit: nothing can be led there.
+
+    Reads: url[0:size). Writes: out[0:room). Bounds: `room`.
+    """
+    if size > room:
+        return 0
+    for at in range(room):
+        byte = 32
+        if at < size:
+            byte = u8(url + at)
+            if byte <= 32 or byte >= 127:
+                return 0
+        put8(out + at, byte)
+    return 1
 
 
 @shared

@@ -266,6 +266,11 @@ class Configuration(Model):
         return (self.pack_services(profile.services), profile.switches) if profile else (0, 0)
 
     @property
+    def reads_everybody(self) -> bool:
+        """Do packets go up of subscribers who switched nothing on, too? For courts' lists, and for hooks."""
+        return bool(self.court_orders.categories) or self.policy.project is not None
+
+    @property
     def port_bits(self) -> bytes:
         """The ports that are judged, a bit each."""
         bits = bytearray(8192)

@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -53,7 +53,13 @@ def _detail(proto: int, reason: int, number: int) -> str | None:
     return str(texts.get(number, number)) if isinstance(texts, dict) else str(number)
 
 
-def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int) -> dict[str, Any]:
+Hooks = Mapping[int, str]
+"""Names of hooks by their tags."""
+
+
+def decode_event(
+    raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int, hooks: Hooks | None = None
+) -> dict[str, Any]:
     """One record of the ring as the fields of its line."""
     (time_ns, identity, proto, action, reason, category, service, would, subscriber, detail, flags, size) = (
         struct.unpack_from("<12q", raw)
@@ -93,6 +99,9 @@ def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int)
     text = _detail(proto, reason, detail)
     if text:
         fields["detail"] = text
+    hook = struct.unpack_from("<q", raw, e.EVENT_HOOK)[0]
+    if hook:
+        fields["hook"] = (hooks or {}).get(hook, f"{hook & 0xFFFFFFFF:08x}")
     if flags & e.EVENT_HAS_ECH:
         fields["ech"] = True
     if flags & e.EVENT_OVERRIDDEN:
@@ -102,10 +111,12 @@ def decode_event(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int)
     return fields
 
 
-def decode_foreign(raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int) -> dict[str, Any] | None:
+def decode_foreign(
+    raw: bytes, snapshot: Snapshot, owners: Owners, offset_ns: int, hooks: Hooks | None = None
+) -> dict[str, Any] | None:
     """The same for bytes of a packet process that may have been taken over: None when they are no event."""
     try:
-        return decode_event(raw, snapshot, owners, offset_ns)
+        return decode_event(raw, snapshot, owners, offset_ns, hooks)
     except (LookupError, ValueError, OverflowError, OSError, StopIteration):
         return None
 

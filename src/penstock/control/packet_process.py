@@ -50,7 +50,7 @@ class PacketProcess:
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 text=True,
-                pass_fds=[standing["shared_fd"], *standing["wire_fds"]],
+                pass_fds=[standing["shared_fd"], standing["asks_fd"], *standing["wire_fds"]],
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a thread of NumPy's would keep root's rights
             )
         return cls(program, orders, time.monotonic())

@@ -2,7 +2,8 @@
 
     hold ──► open ──► renew, again and again ──┬── reload was asked for: all of it anew
                                                ├── feeds have new versions: names anew, the rest as it was
-                                               └── SafeSearch leads elsewhere: the rest as it was
+                                               ├── SafeSearch leads elsewhere: the rest as it was
+               └── hooks have other filters: the rest as it was
 
 Names are built by another process while packets' events are read here; what is done in `renew` takes milliseconds. What is
 wrong, or would refuse too much, leaves in force what was, and is logged. It refuses to know who takes a snapshot, and how.
@@ -27,6 +28,7 @@ from penstock.control.safe_search import Addresses, find_targets
 from penstock.control.service_bits import place_services
 from penstock.control.snapshot import seal_snapshot
 from penstock.errors import PenstockError
+from penstock.hooks.filters import Filter
 from penstock.policy.snapshot import Snapshot
 
 TARGETS_S = 1800.0  # between look-ups of what SafeSearch leads to
@@ -51,6 +53,9 @@ class PolicyInForce:
         self.generation = 0
         self.snapshot: Snapshot
         self._found: tuple[Configuration, Addresses] | None = None
+        self._filters: tuple[Filter, ...] = ()
+        self._tried_filters: tuple[Filter, ...] = ()
+        self._next_filters: tuple[Filter, ...] | None = None
         self._preparations = Preparations()
         self._asked: FindMoves | None = None
         self.feeds = FeedsInForce()
@@ -87,6 +92,10 @@ class PolicyInForce:
         """Have configuration and lists read again, by the next `renew`s."""
         self._asked = find_moves
 
+    def ask_about(self, filters: tuple[Filter, ...]) -> None:
+        """Have hooks asked about what matches these, by the next `renew`; none: nobody is asked."""
+        self._next_filters = filters if filters != self._tried_filters else None
+
     @property
     def is_busy(self) -> bool:
         """Is a change under way that was asked for?"""
@@ -98,6 +107,7 @@ class PolicyInForce:
         if done:
             self._try(done, take)
         self._renew_targets(take)
+        self._renew_filters(take)
         if not self._preparations.is_busy:
             self._begin()
 
@@ -151,6 +161,7 @@ class PolicyInForce:
             return
         if batch is None:
             self.configuration = self._keep_fixed(configuration)
+            self._tried_filters = self._filters  # what could not be taken may be now
             self.guard.follow(configuration)
             self.feeds.follow(self.configuration)
         self._replace(snapshot, targets, take)
@@ -199,6 +210,22 @@ class PolicyInForce:
             return
         self._replace(snapshot, found[1], take)
 
+    def _renew_filters(self, take: Take) -> None:
+        """Take the filters of hooks, if there are others."""
+        wanted, self._next_filters = self._next_filters, None
+        if wanted is None:
+            return
+        assert self.names is not None
+        before, self._filters, self._tried_filters = self._filters, wanted, wanted
+        try:
+            snapshot = self._build(self.configuration, self.names.path, self.targets)
+        except (PenstockError, OSError) as error:
+            self._filters = before
+            log.error("hooks are asked about what they were before", error=str(error))
+            return
+        self._replace(snapshot, self.targets, take)
+        log.info("hooks are asked", filters=len(wanted), generation=snapshot.generation)
+
     def watch(self) -> None:
         """Fetch feeds, and look now and then where SafeSearch leads, from threads: a server may be slow."""
         self.feeds.start()
@@ -223,7 +250,7 @@ class PolicyInForce:
     # ---- snapshots ----------------------------------------------------------------------------------------------------
     def _build(self, configuration: Configuration, names_path: Path, targets: Addresses) -> Snapshot:
         self.generation += 1
-        number = seal_snapshot(configuration, names_path, self.generation, targets)
+        number = seal_snapshot(configuration, names_path, self.generation, targets, self._filters)
         return Snapshot.open(Path(f"snapshot {self.generation}"), (number, None))
 
     def _check(self, snapshot: Snapshot, configuration: Configuration, moves: Mapping[int, int]) -> None:

@@ -15,6 +15,7 @@ import structlog
 from penstock.control.events import EventLog, EventReader, LogFile, decode_foreign, monotonic_offset_ns, stamp_now
 from penstock.control.exceptions import Watch, tell_gone
 from penstock.control.health import read_health
+from penstock.control.hooks.in_line import HooksInLine
 from penstock.control.ledger import Ledger, read_counters, read_ledger, read_times
 from penstock.control.metrics import Readings
 from penstock.control.subscribers.fixed import Owners
@@ -46,7 +47,8 @@ def open_log(path: str) -> contextlib.AbstractContextManager[TextIO]:
 class Reporter:
     """The reporter of one `run`, whose tables are open from `open` on."""
 
-    def __init__(self, shared: SharedMemory) -> None:
+    def __init__(self, shared: SharedMemory, hooks: HooksInLine) -> None:
+        self.hooks = hooks
         self.reader = EventReader(shared)
         self.events = EventLog(sys.stdout)
         self.watch, self._looked_s = Watch(), 0.0
@@ -77,11 +79,12 @@ class Reporter:
         """Write down what is in the rings, with the names of the snapshot in force and of its subscribers."""
         offset_ns, told = monotonic_offset_ns(), []
         for raw in self.reader.read():
-            fields = decode_foreign(raw, snapshot, owners, offset_ns)
+            fields = decode_foreign(raw, snapshot, owners, offset_ns, self.hooks.names)
             if fields is None:
                 self.events.lost += 1
             else:
                 self.events.write(fields)
+                self.hooks.tell(fields)
                 told.append(fields)
         self.also_tell(told)
 

@@ -8,6 +8,7 @@ configuration.
 import json
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 
 from penstock.control.configuration import Configuration
 from penstock.control.dns_answers import add_answers
-from penstock.control.pages.pages import render_responses
+from penstock.control.filters import build_filters
+from penstock.control.pages.pages import render_hook_pages, render_responses
 from penstock.control.safe_search import Addresses
 from penstock.control.whole_file import seal_file, write_whole
+from penstock.hooks.filters import Filter
 from penstock.policy import layout, names
 from penstock.policy import snapshot as form
 from penstock.policy.actions import ACTION_NAMES, REPORT
@@ -30,8 +33,10 @@ def build_snapshot(
     generation: int,
     directory: Path,
     targets: Addresses | None = None,
+    filters: Sequence[Filter] = (),
 ) -> Path:
     """Write the snapshot of a configuration into `directory`. `targets`: the addresses of what SafeSearch leads to.
+    `filters`: what hooks are to be asked about.
 
     Returns its path.
 
@@ -39,17 +44,25 @@ def build_snapshot(
     made; OSError when the file cannot be written.
     """
     path = directory / f"snapshot-{generation}"
-    parts = _build_parts(configuration, names_path, generation, targets or {})
+    parts = _build_parts(configuration, names_path, generation, targets or {}, filters)
     write_whole(path, parts, 0o640)
     return path
 
 
-def seal_snapshot(configuration: Configuration, names_path: Path, generation: int, targets: Addresses) -> int:
+def seal_snapshot(
+    configuration: Configuration,
+    names_path: Path,
+    generation: int,
+    targets: Addresses,
+    filters: Sequence[Filter] = (),
+) -> int:
     """The same as a sealed file in memory. Returns a descriptor to read it. Raises what build_snapshot raises."""
-    return seal_file(f"penstock-{generation}", _build_parts(configuration, names_path, generation, targets))
+    return seal_file(f"penstock-{generation}", _build_parts(configuration, names_path, generation, targets, filters))
 
 
-def _build_parts(configuration: Configuration, names_path: Path, generation: int, targets: Addresses) -> list[Any]:
+def _build_parts(
+    configuration: Configuration, names_path: Path, generation: int, targets: Addresses, filters: Sequence[Filter]
+) -> list[Any]:
     database = open_names(names_path)
     try:
         key_words = [database.word(names.NAMES_KEY + at) for at in (0, 8)]
@@ -70,6 +83,8 @@ def _build_parts(configuration: Configuration, names_path: Path, generation: int
     _add_templates(file, configuration, categories)
     key = struct.pack("<qq", *key_words)
     add_answers(configuration, targets, key, file.append, file.set_word)
+    if filters:
+        _add_hooks(file, configuration, filters, categories, key)
     _add_metadata(file, configuration, categories, names_path)
     return file.finish()
 
@@ -157,6 +172,20 @@ def _build_template(response: bytes) -> bytes:
     ]
     places += [0] * (form.PLACE_LIMIT - len(places))
     return np.array([len(response), *places], np.int64).tobytes() + response
+
+
+def _add_hooks(
+    file: _File, configuration: Configuration, filters: Sequence[Filter], categories: list[str], key: bytes
+) -> None:
+    """What hooks are asked about, and the pages of their refusals."""
+    part, count = build_filters(filters, categories, key)
+    file.set_word(layout.FILTERS_OFF, file.append(part))
+    file.set_word(layout.FILTERS_COUNT, count)
+    file.set_word(layout.HOOK_BUDGET_NS, configuration.policy.budget_ms * 1_000_000)
+    directory = np.zeros(names.CATEGORY_LIMIT + 2, np.int64)
+    for row, response in render_hook_pages(configuration, categories).items():
+        directory[row] = file.append(_build_template(response))
+    file.set_word(layout.HOOK_PAGES_OFF, file.append(directory.tobytes()))
 
 
 def _add_metadata(file: _File, configuration: Configuration, categories: list[str], names_path: Path) -> None:

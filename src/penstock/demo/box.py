@@ -19,6 +19,7 @@ from penstock.demo.topology import EGRESS, HOME, INGRESS, OFFICE, Topology
 from penstock.errors import PenstockError
 
 PENSTOCK = (sys.executable, "-m", "penstock")
+STOP_S = 20.0  # it waits for processes of its own, each for some seconds
 READY_S = 300.0  # the first start compiles everything; two busy cores take their time
 GOOD = "good.example.test"
 BLOCKED = {"phishing": "bad.example.test", "gambling": "casino.example.test", "advertising": "ads.example.test"}
@@ -102,7 +103,7 @@ def start_box(
 
 def stop_box(topology: Topology, box: Box) -> int:
     """End Penstock in order, then take the cable down: nothing stays pinned. The exit status of `run`."""
-    status = topology.end(box.program)
+    status = topology.end(box.program, STOP_S)
     with suppress(OSError, subprocess.TimeoutExpired):
         run_penstock(topology, ["cable", "down", *_between()])
     return status

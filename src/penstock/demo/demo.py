@@ -12,7 +12,6 @@ Knows what must come of each request and says so in one line when it does not. R
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import statistics
@@ -39,13 +38,12 @@ from penstock.demo.servers import (
     write_certificate,
 )
 from penstock.demo.topology import HOME, OFFICE, Subscriber, Topology, server_address
+from penstock.demo.visits import REPORT, word_response
 
 OLDEST_KERNEL = (6, 6)  # tcx
 PROGRAMS = {"ip": "iproute2", "curl": "curl", "openssl": "openssl", "unbound": "unbound"}
 TURNS = 3  # bulk transfers through each topology
 TURN_S = 0.7
-TLS_FAILED = "35"  # curl's exit status for a handshake that failed
-ALERT = re.compile(r"alert|unrecognized name", re.IGNORECASE)  # OpenSSL's text of one alert lacks the word
 ASK_S = 10
 QUIC_LIBRARY = "aioquic"  # Debian's curl has no HTTP/3
 NO_QUIC = f"No QUIC here: `pip install 'penstock[demo]'` brings {QUIC_LIBRARY}, its client and its server."
@@ -74,7 +72,7 @@ def run_demo(console: Console) -> int:
     """Run it all; the exit status: 0 when everything came as expected, 1 with one line when not, 130 after Ctrl-C."""
     cure = find_obstacle()
     if cure:
-        _complain(console, cure)
+        complain(console, cure)
         return 1
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-demo-") as directory:
@@ -85,12 +83,13 @@ def run_demo(console: Console) -> int:
         console.print("Interrupted: everything is taken down.")
         return 128 + signal.SIGINT
     if complaint:
-        _complain(console, complaint)
+        complain(console, complaint)
         return 1
     return 0
 
 
-def _complain(console: Console, complaint: str) -> None:
+def complain(console: Console, complaint: str) -> None:
+    """Say in one line what was not as it should be."""
     console.print(f"penstock demo: {complaint}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -198,19 +197,10 @@ def send_request(line: Topology, ask: Ask, pair: Certificate) -> str:
     where = f"[{address}]" if ask.family == 6 else address
     source = ["--interface", ask.subscriber.address(ask.family)]
     names = ["--connect-to", f"{ask.host}::{where}:", "--cacert", str(pair.certificate)]
-    report = ["--write-out", "\n%{exitcode} %{http_code} %{errormsg}", "--max-time", str(ASK_S)]
-    done = line.run("client", ["curl", "-q", "-sS", *source, *names, *report, f"{ask.scheme}://{ask.host}/"])
-    body, _, told = done.stdout.rpartition("\n")
-    status, code, message = told.split(" ", 2)
-    if status == TLS_FAILED and ALERT.search(message):
-        return "refused"
-    if status != "0":
-        return message or f"curl status {status}"
-    if body.startswith("This is "):
-        return "site"
-    if code == "403" and body:
-        return "page"
-    return "empty" if code in ("200", "204") and not body else f"HTTP {code}"
+    report = ["--write-out", REPORT, "--max-time", str(ASK_S)]
+    return word_response(
+        line.run("client", ["curl", "-q", "-sS", *source, *names, *report, f"{ask.scheme}://{ask.host}/"]).stdout
+    )
 
 
 def _reached(site: Server, ask: Ask) -> bool:

@@ -54,11 +54,11 @@ def configure_links(name: str | None, lines: list[str]) -> None:
         raise TopologyError(f"ip: {done.stderr.strip().splitlines()[0]}")
 
 
-def end_programs(programs: Sequence[subprocess.Popen[Any]]) -> None:
-    """SIGTERM to each, SIGKILL to what is left after END_S; all are waited for, their pipes closed."""
+def end_programs(programs: Sequence[subprocess.Popen[Any]], patience_s: float = END_S) -> None:
+    """SIGTERM to each, SIGKILL to what is left after `patience_s`; all are waited for, their pipes closed."""
     for program in programs:
         program.terminate()
-    deadline = time.monotonic() + END_S
+    deadline = time.monotonic() + patience_s
     for program in programs:
         try:
             program.wait(max(0.0, deadline - time.monotonic()))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.demo.topology import Topology
+from penstock.demo.topology import Place, Topology
 from penstock.errors import PenstockError
 
 START_S = 20.0  # an interpreter on a busy machine; nginx needs 20 ms
@@ -85,14 +85,16 @@ def start_quic(topology: Topology, site: Server, pair: Certificate) -> None:
         raise ServerError(f"the QUIC server did not start: {complaints.read_text(errors='replace').strip()[-400:]}")
 
 
-def start_program(topology: Topology, server: Server, argv: Sequence[str | Path], **options: Any) -> Server:
+def start_program(
+    topology: Topology, server: Server, argv: Sequence[str | Path], place: Place = "server", **options: Any
+) -> Server:
     """Start the program that is `server`, complaints beside its log, and wait until it listens. Raises ServerError."""
     complaints = server.log.with_suffix(".errors")
     server.log.touch()
     with complaints.open("w") as errors:
-        program = topology.spawn("server", argv, stdout=errors, stderr=errors, **options)
+        program = topology.spawn(place, argv, stdout=errors, stderr=errors, **options)
     try:
-        _wait_until_listening(topology, server, program)
+        _wait_until_listening(topology, server, program, place)
     except ServerError as error:
         raise ServerError(f"{error} {complaints.read_text(errors='replace').strip()[-400:]}") from None
     return replace(server, program=program)
@@ -117,15 +119,15 @@ def plain_host(text: str) -> str:
     return name.rstrip(".")
 
 
-def _accepts(topology: Topology, port: int) -> bool:
-    with topology.inside("server"), socket.socket(socket.AF_INET) as probe:
+def _accepts(topology: Topology, place: Place, port: int) -> bool:
+    with topology.inside(place), socket.socket(socket.AF_INET) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_until_listening(topology: Topology, server: Server, program: subprocess.Popen[Any]) -> None:
+def _wait_until_listening(topology: Topology, server: Server, program: subprocess.Popen[Any], place: Place) -> None:
     end_s = time.monotonic() + START_S
     for port in (server.http_port, server.https_port):
-        while not _accepts(topology, port):
+        while not _accepts(topology, place, port):
             if program.poll() is not None:
                 raise ServerError(f"{server.name} ended with status {program.returncode}:")
             if time.monotonic() > end_s:

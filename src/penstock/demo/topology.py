@@ -27,6 +27,7 @@ from typing import Any, Literal, Self
 
 from penstock.demo import tags
 from penstock.demo.namespaces import (
+    END_S,
     TopologyError,
     configure_links,
     end_programs,
@@ -140,9 +141,9 @@ class Topology:
         with self.inside(place):
             return subprocess.run([str(word) for word in argv], capture_output=True, timeout=timeout_s, **options)
 
-    def end(self, program: subprocess.Popen[Any]) -> int:
-        """End one program that `spawn` started; its exit status."""
-        end_programs([program])
+    def end(self, program: subprocess.Popen[Any], patience_s: float = END_S) -> int:
+        """End one program that `spawn` started, in order if it takes no longer; its exit status."""
+        end_programs([program], patience_s)
         return program.returncode
 
     def write_settings(self, place: Place, settings: Mapping[str, object]) -> None:

@@ -165,6 +165,16 @@ CONTINUED = _reason(
     116, _A, "continued", "a warned subscriber goes on: his token is right, and he is sent to the address"
 )
 RESET_DATA = _reason(115, _R, "reset_data", "a reset that carries data, which no server reads (RFC 9293 3.10.7.4)")
+ASKED_BY_TCP = _reason(
+    117, _A, "asked_by_tcp", "a QUIC hello that hooks are to be asked about: closed, so that its client asks over TCP"
+)
+ASK_REPEATED = _reason(118, _X, "ask_repeated", "repeats what waits for a hook's answer")
+ASK_FULL = _reason(
+    119, _X, "ask_full", "behind a request that waits for a hook, with no room to wait too: the sender repeats it"
+)
+ASK_LEFT = _reason(
+    120, _X, "ask_left", "waited for a hook when its worker stopped, or bytes of its flow passed: the sender repeats it"
+)
 
 NAMES = {reason.number: reason.name for reason in REASONS}
 

@@ -23,7 +23,8 @@ from penstock.line.directory import Directory
 from penstock.line.own_names import OwnNames
 from penstock.path import layout
 from penstock.path.layout import HELD
-from penstock.path.memory import SharedMemory, WorkerMemory
+from penstock.path.memory import AskMemory, SharedMemory, WorkerMemory
+from penstock.path.replays import serve_asks
 from penstock.path.step import expire_held, step
 
 FRAME_ROOM = 1 << 17
@@ -34,6 +35,7 @@ ETHERNET_LONGEST = t.UP_LARGE
 _steer = kernel(steer)
 _step = kernel(step)
 _expire = kernel(expire_held)
+_serve_asks = kernel(serve_asks)
 
 
 class Outcome(NamedTuple):
@@ -175,6 +177,23 @@ class NativePath:
         if reason < UP_FIRST and path_reason is not None:
             path_reason = None  # only a peek went up: the packet itself was forwarded
         return Outcome(reason, path_reason, list(self._sent()), verdict != TCX_DROP)
+
+    def connect_hooks(self) -> AskMemory:
+        """Have requests ask hooks, through these rings."""
+        memory = AskMemory(1)
+        if CHECKED:
+            allow(memory.address, memory.address + len(memory.bytes))
+        self.worker.set_asks(memory, 0)
+        return memory
+
+    def serve_asks(self, time_ns: int) -> list[tuple[bool, bytes]]:
+        """Take what hooks answered, and end budgets that are over by then: what the process sent because of it."""
+        self.set_pulse(time_ns)
+        self.worker.set(layout.W_NOW_NS, time_ns)
+        self.worker.set(layout.W_POOL + POOL_NOW_MS, time_ns >> 20)
+        self.capture[:8] = 0
+        _serve_asks(self.worker.address)
+        return list(self._sent())
 
     def _kernel_counts(self) -> Any:
         return self.counters[: t.COUNTER_BYTES].view(np.int64).copy()

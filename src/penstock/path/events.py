@@ -7,7 +7,7 @@ never waits. Times are CLOCK_MONOTONIC in nanoseconds; hosts are as asked, not y
 from penstock.compile.memory import acquire64, move, put64, release64, shared, u64
 from penstock.kernel.reasons import BLOCKED
 from penstock.kernel.tables import KEY_BYTES, UP_KEY, UP_TIME_NS
-from penstock.path.layout import W_EVENTS, W_JUDGED
+from penstock.path.layout import W_EVENTS, W_HOOK, W_JUDGED
 from penstock.path.sample import sample_request
 from penstock.policy.judge import OUT_CATEGORY, OUT_SERVICE, OUT_WOULD
 
@@ -21,6 +21,7 @@ EVENT_CATEGORY, EVENT_SERVICE, EVENT_WOULD, EVENT_SUBSCRIBER = 40, 48, 56, 64
 EVENT_DETAIL, EVENT_FLAGS, EVENT_HOST_BYTES = 72, 80, 88
 EVENT_KEY = 96
 EVENT_HOST = EVENT_KEY + KEY_BYTES
+EVENT_HOOK = 400  # the tag of the hook that decided; 0: none did
 HOST_LIMIT = 255
 
 # EVENT_FLAGS
@@ -56,6 +57,7 @@ def write_event(w, u, identity, proto, action, reason, subscriber, detail, flags
     put64(event + EVENT_DETAIL, detail)
     put64(event + EVENT_FLAGS, flags)
     put64(event + EVENT_HOST_BYTES, size)
+    put64(event + EVENT_HOOK, u64(w + W_HOOK))
     move(event + EVENT_KEY, u + UP_KEY, KEY_BYTES)
     move(event + EVENT_HOST, host, size)
     release64(ring + RING_WRITTEN, written + 1)

@@ -328,6 +328,15 @@ def release_whole(w, u, slot):  # type: ignore[no-untyped-def]
     server, and what nobody has judged would be put together there. Returns: 1; 0 when the wire did not take it.
 
     Bounds: PIECE_LIMIT."""
+    make_segment(u, slot)
+    return send_packet(w, u, 1, BARE)
+
+
+@shared
+def make_segment(u, slot):  # type: ignore[no-untyped-def]
+    """Make the ring record of a segment that came in fragments, or a copy of it, one of a super-packet that came in one.
+
+    Bounds: PIECE_LIMIT."""
     packet, l4, longest = u + UP_HEAD, u32(u + UP_L4), 0
     for number in range(PIECE_LIMIT):
         if number >= u64(slot + SLOT_COUNT_OFF):
@@ -336,9 +345,10 @@ def release_whole(w, u, slot):  # type: ignore[no-untyped-def]
         longest = max(longest, u64(piece + 8) - u64(piece))
     header = u32(u + t.UP_PAYLOAD) - l4
     put32(u + t.UP_GSO_SIZE, max(longest - header, SEGMENT_LEAST))
+    put32(u + t.UP_IS_PEEK, 0)
+    put32(u + t.UP_REASON, r.UP_UNJUDGED)
     length = header + u32(u + t.UP_PAYLOAD_BYTES)
-    write_bare_tcp_checksum(packet + u32(u + UP_L3), packet + l4, length, u32(u + UP_IS_IPV6))
-    return send_packet(w, u, 1, BARE)
+    return write_bare_tcp_checksum(packet + u32(u + UP_L3), packet + l4, length, u32(u + UP_IS_IPV6))
 
 
 @shared

@@ -44,6 +44,7 @@ from penstock.flow.connection import (
 from penstock.flow.crypto import BYTES, CONFLICT, CONTIGUOUS, LARGE_BYTES, LAST, OUTSIDE, put_crypto
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import UP_PAYLOAD_BYTES
+from penstock.path.asks import is_wanted
 from penstock.path.events import EVENT_HAS_ECH, EVENT_IS_REQUEST, write_event
 from penstock.path.holds import end_hold
 from penstock.path.hosts import blame_nobody, hello_flags, identify, judge_hello, subscriber_of, tell_allowed
@@ -302,6 +303,8 @@ def _judge_hello(w, u, entry, message, end):  # type: ignore[no-untyped-def]
     refused = judge_hello(w, u, host, host_bytes, has_ech)
     if refused:
         return refuse_connection(w, u, entry, refused, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
+    if u64(u64(w + W_SNAPSHOT) + REPORT_ONLY) == 0 and is_wanted(w, u, PROTO_QUIC, host, host_bytes):
+        return refuse_connection(w, u, entry, r.ASKED_BY_TCP, 0, host, host_bytes)  # a hello over TCP can wait
     value = 1
     for at in range(host_bytes):
         value = mix(value, u8(host + at))

@@ -35,6 +35,9 @@ W_BINDINGS = 504  # flow.bindings: one table for all workers
 W_SAMPLES = 528  # path.sample: the requests of late
 W_TARGET, W_TARGET_BYTES, W_URLS = 568, 576, 584  # of the request that is judged: path and query; policy.urls' scratch
 W_ADDRESSES, W_ADDRESS_MASK, W_SUBSCRIBERS, W_SUBSCRIBER_MASK = 536, 544, 552, 560  # kernel.owners
+# path.asks: what waits for hooks; its rings; may the unit at hand be asked about; which hook decided it; where the server
+# stands of the flow at hand.
+W_ASKS, W_ASK_RING, W_ANSWER_RING, W_MAY_ASK, W_HOOK, W_RELEASED_END = 896, 904, 912, 920, 928, 936
 # At W_PACKET: what request.quic found, what request.hello found, keys, the frames and the bytes of an answer.
 Q_HELLO, Q_KEYS, Q_FRAMES, Q_SEALED, Q_BYTES = 128, 384, 448, 512, 1024
 W_OWN_NAMES, W_OWN_NAMES_MASK = 256, 264  # policy.own_names

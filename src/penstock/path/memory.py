@@ -15,7 +15,9 @@ from penstock.flow import connection, stream
 from penstock.flow.bindings import BINDINGS_BYTES
 from penstock.kernel.tables import ADDRESS_BUCKET_BYTES, KEY_BYTES, SUBSCRIBER_BYTES
 from penstock.path import layout
-from penstock.path.events import EVENTS_BYTES
+from penstock.path.ask_rings import ANSWERS_BYTES, ASKS_BYTES, ASKS_UNASKED
+from penstock.path.asks import A_TAKEN, ASKS_ROOM_BYTES
+from penstock.path.events import EVENTS_BYTES, RING_WRITTEN
 from penstock.path.fragments import FRAGMENTS_BYTES
 from penstock.path.holds import HOLDS_BYTES
 from penstock.path.overrides import OVERRIDES_BYTES, prepare_overrides
@@ -57,6 +59,39 @@ class SharedMemory:
     def orders(self, worker: int) -> Any:
         """The worker's orders as words (layout.ORDER_* / 8)."""
         return self.words(worker, ORDERS_OFF, layout.ORDER_BYTES // 8)
+
+
+ANSWERS_OFF = (ASKS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+ASK_BLOCK_BYTES = (ANSWERS_OFF + ANSWERS_BYTES + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+
+
+class AskMemory:
+    """The rings of asks and answers of all workers, which the hook process maps too: nothing else is in it."""
+
+    def __init__(self, workers: int, fd: int | None = None) -> None:
+        self.workers = workers
+        if fd is None:
+            fd = os.memfd_create("penstock-asks", os.MFD_CLOEXEC)
+            os.truncate(fd, workers * ASK_BLOCK_BYTES)
+        self.fd = fd
+        self._map = mmap.mmap(fd, workers * ASK_BLOCK_BYTES)
+        self.bytes = np.frombuffer(self._map, np.uint8)
+        self.address = int(self.bytes.ctypes.data)
+
+    def rings(self, worker: int) -> tuple[int, int]:
+        """The addresses of a worker's rings in this process: asks, answers."""
+        asks = self.address + worker * ASK_BLOCK_BYTES
+        return asks, asks + ANSWERS_OFF
+
+    def count_unasked(self) -> int:
+        """Requests that hooks should have been asked about, and that could not wait."""
+        starts = (worker * ASK_BLOCK_BYTES + ASKS_UNASKED for worker in range(self.workers))
+        return sum(int(self.bytes[start : start + 8].view(np.int64)[0]) for start in starts)
+
+    def places(self) -> dict[str, dict[str, int]]:
+        """Where the rings are, for another process."""
+        common = {"fd": self.fd, "workers": self.workers, "stride": ASK_BLOCK_BYTES}
+        return {"asks": common | {"offset": 0}, "answers": common | {"offset": ANSWERS_OFF}}
 
 
 class WorkerMemory:
@@ -102,6 +137,7 @@ class WorkerMemory:
         self.set(layout.W_OVERRIDES, self._place(OVERRIDES_BYTES))
         prepare_overrides(self.word(layout.W_OVERRIDES), token_key or secrets.token_bytes(32))
         self.set(layout.W_FILLS, self._place(FILLS_BYTES))
+        self.set(layout.W_ASKS, self._place(ASKS_ROOM_BYTES))
         self.set(layout.W_INBOUND, self._place(16 * layout.INBOUND_COUNT))
         self.set(layout.W_CIPHER, self._place(CIPHER_BYTES))
         prepare_cipher(self.word(layout.W_CIPHER))
@@ -159,6 +195,19 @@ class WorkerMemory:
         self.set(layout.W_SUBSCRIBER_MASK, len(subscribers) // SUBSCRIBER_BYTES - 1)
         self.set(layout.W_OWN_NAMES, int(own_names.ctypes.data))
         self.set(layout.W_OWN_NAMES_MASK, len(own_names) // WORD_BYTES - 1)
+
+    def set_asks(self, memory: AskMemory, worker: int) -> None:
+        """The rings to the hook process and back; what was answered before was answered to another worker."""
+        asks, answers = memory.rings(worker)
+        self.set(layout.W_ASK_RING, asks)
+        self.set(layout.W_ANSWER_RING, answers)
+        start = answers - memory.address + RING_WRITTEN
+        self.room(layout.W_ASKS)[A_TAKEN // 8] = memory.bytes[start : start + 8].view(np.int64)[0]
+
+    def room(self, offset: int) -> Any:
+        """The room that a word of the block points to, as words."""
+        address = self.word(offset)
+        return next(room for room in self._kept if int(room.ctypes.data) == address).view(np.int64)
 
     def set(self, offset: int, value: int) -> None:
         """Store a word of the block."""

@@ -51,14 +51,16 @@ from penstock.path.layout import (
     W_DNS,
     W_FILLS,
     W_FRAME,
+    W_HOOK,
     W_JUDGED,
     W_SNAPSHOT,
 )
 from penstock.path.overrides import TOKEN_BYTES, note_warning, write_token
 from penstock.path.queries import is_silent
+from penstock.path.said import find_said, keep_said
 from penstock.path.send import answer_frame, vlan_tag_of
 from penstock.path.units import TOLD
-from penstock.policy.actions import BLOCK, WARN
+from penstock.policy.actions import BLOCK, REDIRECT, WARN
 from penstock.policy.judge import OUT_CATEGORY, OUT_WOULD
 from penstock.policy.snapshot import (
     COLUMN_CONTINUED,
@@ -76,6 +78,7 @@ from penstock.wire.headers import ACK, FIN, RST
 
 # FLOW_ANSWER: kind | column << 4 | (category & 0xFF) << 8 | times << 16 | record version's minor << 24
 ANSWER_PAGE, ANSWER_ALERT, ANSWER_DNS = 1, 2, 4  # ANSWER_RESET: flow.stream
+ANSWER_SAID = 6  # by a hook: path.said has it, under the number in the category's place
 NO_CATEGORY = 0xFF
 F_REFERENCE = len(PLACE_TEXTS) * FILL_BYTES  # behind what `write_response` reads: a reference's text
 FILLS_BYTES = F_REFERENCE + REFERENCE_BYTES
@@ -128,11 +131,15 @@ def _build_answer(w, u, record):  # type: ignore[no-untyped-def]
         return size
     snapshot = u64(w + W_SNAPSHOT)
     category = answer >> 8 & 0xFF
-    offset = find_template(snapshot, -1 if category == NO_CATEGORY else category, answer >> 4 & 15)
+    fills, offset = u64(w + W_FILLS), 0
+    if answer & 15 == ANSWER_SAID:
+        offset = find_said(w, u, record, category, answer >> 4 & 15 == REDIRECT, fills)
+    else:
+        offset = find_template(snapshot, -1 if category == NO_CATEGORY else category, answer >> 4 & 15)
     if offset == 0:
         return 0
     template = snapshot + offset
-    fills, reference = u64(w + W_FILLS), identify(w, u, _marker(record))
+    reference = identify(w, u, _marker(record))
     write_hex(fills + F_REFERENCE, reference, REFERENCE_BYTES)
     _set_fill(fills, PLACE_REFERENCE, fills + F_REFERENCE, REFERENCE_BYTES)
     if answer >> 4 & 15 == WARN:
@@ -231,10 +238,14 @@ def refuse_flow(w, u, record, released_end, end):  # type: ignore[no-untyped-def
     if is_quiet(u, record):
         if proto == PROTO_HTTP:
             kind = ANSWER_PAGE
+            if u64(w + W_HOOK):
+                kind = ANSWER_SAID
         elif proto == PROTO_TLS:
             kind = ANSWER_ALERT
     if proto == PROTO_DNS and is_silent(u, record):
         kind = ANSWER_DNS
+    if kind == ANSWER_SAID:
+        category = keep_said(w, u, record)
     column = _column_of(reason, action)
     put32(record + t.FLOW_ANSWER, kind | column << 4 | (category & 0xFF) << 8 | (u64(w + UNIT_VERSION) & 0xFF) << 24)
     put32(record + t.FLOW_ANSWER_SEQ, u32(u + UP_ACK))

@@ -48,10 +48,12 @@ from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
 from penstock.kernel.exceptions import ASYMMETRIC, DEFAULT, GAP, MIDSTREAM, REASSEMBLY_FULL, REFUSE
 from penstock.kernel.tables import UP_ACK, UP_FLAGS, UP_HEAD, UP_PAYLOAD, UP_PAYLOAD_BYTES, UP_SEQ
+from penstock.path.asks import MAY_NOT_ASK, find_released_end, may_ask
 from penstock.path.decoys import find_decoy
 from penstock.path.events import EVENT_RESET, write_event
 from penstock.path.hosts import identify, is_paused, marker_of, subscriber_of
 from penstock.path.layout import (
+    HELD,
     PROTO_TCP,
     SIGHT_BYTES,
     UNIT_ALLOWED,
@@ -60,7 +62,9 @@ from penstock.path.layout import (
     UNIT_J,
     UNIT_REASON,
     W_CONTROL,
+    W_HOOK,
     W_JUDGED,
+    W_MAY_ASK,
     W_POOL,
     W_SIGHT,
 )
@@ -68,6 +72,7 @@ from penstock.path.policies import policy_at, refuse_by_policy
 from penstock.path.refusal import find_timestamps, refuse_flow, refuse_stateless, serve_refused_client
 from penstock.path.release import read_checksum, release
 from penstock.path.units import (
+    ASKS,
     FREES,
     MODE_CHUNK,
     MODE_START,
@@ -193,7 +198,8 @@ def note_request(w, record):  # type: ignore[no-untyped-def]
 
 @shared
 def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-def]
-    """Read unit after unit as far as the bytes reach. Returns: the packet's reason; the record's state says the rest."""
+    """Read unit after unit as far as the bytes reach. Returns: the packet's reason; the record's state says the rest.
+    HELD: a unit waits for a hook, and the packet with it."""
     reason, base = r.INCOMPLETE, u64(stream + S_BASE)
     for _ in range(UNITS_LIMIT):
         free_end = free_end_of(u64(record + t.FLOW_WORD))
@@ -210,10 +216,13 @@ def read_units(w, u, record, stream, released_end):  # type: ignore[no-untyped-d
                 put64(stream + S_STATE + word, 0)
             put64(stream + S_UNIT, free_end)
         put64(w + UNIT_ALLOWED, 0)
+        put64(w + W_HOOK, 0)
         data, mode = u64(stream + S_DATA), u16(record + t.FLOW_MODE)
         outcome = read_unit(w, u, record, data + free_off, data + end, eof, stream + S_STATE)
         if outcome == WAITS:
             return reason
+        if outcome == ASKS:
+            return HELD
         if outcome == REFUSES:
             reason = refuse_flow(w, u, record, released_end, base + end + eof)
             free_stream(w + W_POOL, stream)
@@ -276,8 +285,9 @@ def refuse_paused(w, u, record):  # type: ignore[no-untyped-def]
 
 @shared
 def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
-    """A segment of the client on a flow with a record. Returns: its reason."""
+    """A segment of the client on a flow with a record. Returns: its reason; HELD: it waits for a hook."""
     word, checksum = u64(record + t.FLOW_WORD), read_checksum(w, u)
+    may_ask(w, u)
     is_gap = u32(record + t.FLOW_EPOCH) != u64(u64(w + W_CONTROL) + t.CONTROL_EPOCH)
     if is_gap and u32(u + t.UP_REASON) == r.UP_GAP:  # not of what the record remembers, so that it is no measure
         decoy = find_decoy(w, u, 0, checksum)
@@ -318,7 +328,7 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
         word = u64(record + t.FLOW_WORD)
         stream = open_stream(w, record, number)
         base, acked = u64(stream + S_BASE), 0
-    released_end = base + contiguous_end(stream, acked)
+    released_end = find_released_end(w, base + contiguous_end(stream, acked))
     if state_of(word) == SETTLING:
         return repeat_proof(w, u, stream, checksum, word)
     stored = keep_bytes(w, u, stream, word)
@@ -327,6 +337,8 @@ def take_segment(w, u, record, number):  # type: ignore[no-untyped-def]
     if stored != STORED:
         return meet_full_memory(w, u, record, checksum) if stored == NO_MEMORY else r.OUT_OF_WINDOW
     reason = read_units(w, u, record, stream, released_end)
+    if reason == HELD:
+        return HELD
     if is_one_way and reason != r.INCOMPLETE and state_of(u64(record + t.FLOW_WORD)) != REFUSED:
         # Nobody will ever acknowledge it here: it was judged once, and is free.
         put64(record + t.FLOW_WORD, pack_word(FREED, judged_end_of(u64(record + t.FLOW_WORD)), 0))
@@ -354,6 +366,7 @@ def take_midstream(w, u):  # type: ignore[no-untyped-def]
     for word in range(0, SIGHT_BYTES, 8):
         put64(record + word, 0)
     put16(record + t.FLOW_MODE, MODE_TRY)
+    put64(w + W_MAY_ASK, MAY_NOT_ASK)  # nothing would keep what follows behind it
     p = u + UP_HEAD + u32(u + UP_PAYLOAD)
     end, eof = p + u32(u + UP_PAYLOAD_BYTES), u32(u + UP_FLAGS) & FIN
     if read_unit(w, u, record, p, end, eof, record + t.RECORD_BYTES) == REFUSES:

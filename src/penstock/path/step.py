@@ -1,6 +1,7 @@
 """The walk of one packet: ring record → flow → request → judge → settle → wire. `step` is the whole of it.
 
 step ─┬─ take_segment ─ read_unit ... refuse_flow | release      segments.py: TCP
+      ├─ wait_behind (a request of its flow waits for a hook)      asks.py
       ├─ take_midstream (no record: judged on sight)
       ├─ take_peek (the head of a response, looked at in passing)
       ├─ take_inbound (somebody asks the subscriber as a server)  datagrams.py
@@ -18,6 +19,7 @@ from penstock.kernel import tables as t
 from penstock.kernel.exceptions import FORWARD, FRAGMENT_FULL
 from penstock.kernel.tables import UP_FLOW, UP_KEY
 from penstock.path.answers import take_answer
+from penstock.path.asks import wait_behind
 from penstock.path.datagrams import take_datagram, take_inbound
 from penstock.path.decoys import find_bad_header
 from penstock.path.fragments import (
@@ -81,6 +83,10 @@ def judge_whole(w, slot):  # type: ignore[no-untyped-def]
         return HELD
     if record == 0:
         return take_midstream(w, whole)
+    if read_checksum(w, whole) != WRONG:
+        waits = wait_behind(w, whole, record, u32(whole + UP_FLOW))
+        if waits:
+            return waits
     return take_segment(w, whole, record, u32(whole + UP_FLOW))
 
 
@@ -114,8 +120,8 @@ def step(w, u):  # type: ignore[no-untyped-def]
     """Take one ring record to its end.
 
     Reads: the worker's block, the ring record `u`, the flow's record and stream.
-    Returns: the packet's path reason; its range is the verdict. HELD: it waits, for its packet's other fragments or for the
-        rest of a hello.
+    Returns: the packet's path reason; its range is the verdict. HELD: it waits, for its packet's other fragments, for the
+        rest of a hello, or for a hook.
     """
     if u32(u + t.UP_REASON) == r.UP_FRAGMENT:
         return take_fragment(w, u)
@@ -129,7 +135,12 @@ def step(w, u):  # type: ignore[no-untyped-def]
     elif record == 0:
         reason = take_midstream(w, u) if u32(u + t.UP_FROM_CLIENT) else r.REFUSED_SERVER
     elif u32(u + t.UP_FROM_CLIENT):
+        waits = wait_behind(w, u, record, u32(u + UP_FLOW))
+        if waits:
+            return waits  # and its flow counts as waiting, so that whatever follows comes up too
         reason = take_segment(w, u, record, u32(u + UP_FLOW))
+        if reason == HELD:
+            return HELD
     elif state_of(u64(record + t.FLOW_WORD)) == REFUSED:
         reason = serve_refused_server(w, u, record)
     else:

@@ -21,12 +21,24 @@ from penstock.compile.memory import put16, put32, put64, shared, u8, u16, u32, u
 from penstock.flow.record import BODY_LIMIT
 from penstock.kernel import reasons as r
 from penstock.kernel.tables import FLOW_LEFT, FLOW_MARK, FLOW_MODE, FLOW_SERVER_NEXT, FLOW_WATCH
+from penstock.path.asks import (
+    HOOK_REFUSES,
+    HOOK_REPORTS,
+    MAY_NOT_ASK,
+    MUST_WAIT,
+    NO_WORD,
+    consult,
+    find_word,
+    is_wanted,
+    show_decision,
+)
 from penstock.path.events import EVENT_IS_REQUEST, write_event
 from penstock.path.hosts import (
     blame_nobody,
     hello_flags,
     identify,
     judge_hello,
+    judge_host,
     judge_spans,
     marker_of,
     reason_of_refusal,
@@ -51,16 +63,19 @@ from penstock.path.layout import (
     UNIT_VERSION,
     W_DNS,
     W_HELLO,
+    W_HOOK,
     W_JUDGED,
+    W_MAY_ASK,
     W_SNAPSHOT,
     W_TARGET,
     W_TARGET_BYTES,
 )
 from penstock.path.overrides import has_token, put_override
 from penstock.path.queries import is_dns, is_query_header, read_stream
-from penstock.policy.actions import REPORT, WARN
+from penstock.path.sample import sample_request
+from penstock.policy.actions import FORWARD, REPORT, WARN
 from penstock.policy.judge import OUT_WOULD
-from penstock.policy.layout import REPORT_ONLY
+from penstock.policy.layout import FILTERS_COUNT, REPORT_ONLY
 from penstock.request import http_state as hs
 from penstock.request import tls
 from penstock.request.chunked import CHUNK_BYTES, CHUNK_HEADER_END, read_chunk
@@ -68,7 +83,7 @@ from penstock.request.http import read_request
 from penstock.request.status import BAD, COMPLETE, NEED_MORE, NOT_MINE
 
 MODE_START, MODE_HTTP, MODE_SKIM, MODE_CHUNK_FIRST, MODE_CHUNK, MODE_TLS, MODE_TRY, MODE_GLUED, MODE_DNS = range(9)
-WAITS, ADVANCES, REFUSES, FREES = 0, 1, 2, 3
+WAITS, ADVANCES, REFUSES, FREES, ASKS = 0, 1, 2, 3, 4
 TOLD = -1  # instead of a detail: the events of this refusal are written
 WATCH_NONE, WATCH_HEAD, WATCH_HEADLESS, WATCH_UNKNOWN = 0, 1, 2, 3  # for the response that begins at FLOW_MARK
 TLS_HANDSHAKE, TLS_CHANGE_CIPHER_SPEC, TLS_APPLICATION_DATA = 22, 20, 23
@@ -145,6 +160,24 @@ def judge_nameless(w, u):  # type: ignore[no-untyped-def]
 
 
 @shared
+def tell_passed(w, u, proto, word, flags, host, host_bytes):  # type: ignore[no-untyped-def]
+    """Tell of a host that is allowed: by the tables, or by a hook (`word`), which is told always.
+
+    Returns: 1 when it is reported, else 0."""
+    if word == NO_WORD:
+        return tell_allowed(w, u, marker_of(u), proto, 0, flags, host, host_bytes)
+    is_report = word == HOOK_REPORTS
+    sample_request(w, u, host, host_bytes)
+    show_decision(w)
+    write_event(
+        w, u, identify(w, u, marker_of(u)), proto, REPORT if is_report else FORWARD, r.REPORTED if is_report else r.ALLOWED,
+        subscriber_of(w, u), 0, flags | EVENT_IS_REQUEST, host, host_bytes,
+    )  # fmt: skip
+    put64(w + W_HOOK, 0)
+    return 1 if is_report else 0
+
+
+@shared
 def is_tls(p):  # type: ignore[no-untyped-def]
     """Is the first byte that of a handshake record, or of one that some servers skip before it (alert, cipher change)?"""
     return u8(p) >= TLS_CHANGE_CIPHER_SPEC and u8(p) <= TLS_HANDSHAKE
@@ -164,10 +197,15 @@ def read_tls_hello(w, u, record, p, end, state):  # type: ignore[no-untyped-def]
     host, host_bytes = u64(state + tls.HOST_AT), u64(state + tls.HOST_LENGTH)
     has_ech = u64(state + tls.FLAGS) & tls.HAS_ECH
     refused = judge_hello(w, u, host, host_bytes, has_ech)
-    if refused:
+    word = consult(w, u, record, PROTO_TLS, 0, host, host_bytes, refused)
+    if word == MUST_WAIT:
+        return ASKS
+    if word == HOOK_REFUSES:
+        return refuse(w, r.BLOCKED, PROTO_TLS, 0, host, host_bytes)
+    if refused and word == NO_WORD:
         return refuse(w, refused, PROTO_TLS, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
     flags = hello_flags(w, u, host, host_bytes, has_ech)
-    reported = tell_allowed(w, u, marker_of(u), PROTO_TLS, 0, flags, host, host_bytes)
+    reported = tell_passed(w, u, PROTO_TLS, word, flags, host, host_bytes)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     early = EARLY_DATA_BYTES if u64(state + tls.FLAGS) & tls.EARLY_DATA else 0
     put64(record + FLOW_LEFT, early)
@@ -187,7 +225,11 @@ def read_tls_flight(w, u, record, p, end, state):  # type: ignore[no-untyped-def
     if u64(state + tls.FLAGS) & tls.IS_HELLO:
         for word in range(0, tls.STATE_BYTES, 8):
             put64(state + word, 0)
-        return read_tls_hello(w, u, record, p, end, state)
+        outcome = read_tls_hello(w, u, record, p, end, state)
+        if outcome == ASKS:
+            for word in range(0, tls.STATE_BYTES, 8):
+                put64(state + word, 0)  # it is read from its record on when it is its time
+        return outcome
     kind, size = u64(state + tls.RECORD_TYPE), u64(state + tls.RECORD_END)
     put64(w + UNIT_REASON, r.SECOND_FLIGHT)
     if kind == TLS_CHANGE_CIPHER_SPEC:
@@ -210,7 +252,8 @@ def take_http_head(w, u, record, p, state):  # type: ignore[no-untyped-def]
             break
         span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
         size = u64(span + hs.SPAN_BYTES) if count else 0
-        reported |= tell_allowed(w, u, marker_of(u), PROTO_HTTP, 0, 0, p + u64(span + hs.SPAN_OFF), size)
+        word = find_word(w, number)
+        reported |= tell_passed(w, u, PROTO_HTTP, word, 0, p + u64(span + hs.SPAN_OFF), size)
     put64(w + UNIT_REASON, r.REPORTED if reported else r.ALLOWED)
     put64(w + UNIT_ALLOWED, u64(w + UNIT_ALLOWED) + 1)
     method = state + hs.METHOD_SPAN
@@ -261,9 +304,11 @@ def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-
     put64(w + W_TARGET, p + u64(state + hs.PATH_SPAN + hs.SPAN_OFF))
     put64(w + W_TARGET_BYTES, u64(state + hs.PATH_SPAN + hs.SPAN_BYTES))
     refused = judge_spans(w, u, p, state)
-    if refused >= 0:
+    if refused >= 0 and (status == BAD or not _may_be_allowed(w, u, p, state)):
         span = state + hs.HOST_SPANS + refused * hs.SPAN_STRIDE
-        return _refuse_host(w, u, p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES))
+        host, size = p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES)
+        judge_host(w, u, host, size)  # W_JUDGED may be of another host by now
+        return _refuse_host(w, u, host, size)
     if status == BAD:
         return refuse_ambiguous(w, u, PROTO_HTTP, u64(state + hs.STATUS_DETAIL), p)
     if status == NEED_MORE:
@@ -272,7 +317,11 @@ def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-
             put32(record + FLOW_MARK, u32(record + FLOW_SERVER_NEXT))
             put32(record + FLOW_WATCH, WATCH_UNKNOWN)
         return WAITS
-    if u64(state + hs.HOST_COUNT) == 0:
+    if u64(u64(w + W_SNAPSHOT) + FILTERS_COUNT):
+        outcome = _consult_hosts(w, u, record, p, state)
+        if outcome != ADVANCES:
+            return outcome
+    elif u64(state + hs.HOST_COUNT) == 0:
         reason = judge_hello(w, u, p, 0, 0)
         if reason:
             return refuse(w, reason, PROTO_HTTP, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
@@ -280,6 +329,51 @@ def _read_request(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-
         # A server that ignores the upgrade reads a body here, another one its new protocol.
         return refuse_ambiguous(w, u, PROTO_HTTP, hs.BAD_BODY_CONNECT, p)
     return take_http_head(w, u, record, p, state)
+
+
+@shared
+def _may_be_allowed(w, u, p, state):  # type: ignore[no-untyped-def]
+    """May hooks allow all those hosts of a request that the tables refuse? Then it is decided when its head is whole."""
+    if u64(u64(w + W_SNAPSHOT) + FILTERS_COUNT) == 0 or u64(w + W_MAY_ASK) == MAY_NOT_ASK:
+        return False
+    for number in range(hs.HOST_LIMIT):
+        if number >= u64(state + hs.HOST_COUNT):
+            break
+        span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
+        host, size = p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES)
+        if judge_host(w, u, host, size) <= REPORT:
+            continue
+        reason = reason_of_refusal(w)
+        if reason == r.COURT_ORDER or reason == r.OWN_LIST or not is_wanted(w, u, PROTO_HTTP, host, size):
+            return False
+    return True
+
+
+@shared
+def _consult_hosts(w, u, record, p, state):  # type: ignore[no-untyped-def]
+    """What hooks say of the hosts of a whole head, and the tables of those on which hooks have no opinion.
+
+    Returns: ADVANCES: all are allowed; REFUSES, ASKS."""
+    count = u64(state + hs.HOST_COUNT)
+    for number in range(hs.HOST_LIMIT):
+        if number >= count and number > 0:
+            break
+        span = state + hs.HOST_SPANS + number * hs.SPAN_STRIDE
+        host, size = p + u64(span + hs.SPAN_OFF), u64(span + hs.SPAN_BYTES) if count else 0
+        if count:
+            refused = reason_of_refusal(w) if judge_host(w, u, host, size) > REPORT else 0
+        else:
+            refused = judge_hello(w, u, p, 0, 0)
+        word = consult(w, u, record, PROTO_HTTP, number, host, size, refused)
+        if word == MUST_WAIT:
+            return ASKS
+        if word == HOOK_REFUSES:
+            return refuse(w, r.BLOCKED, PROTO_HTTP, 0, host, size)
+        if refused and word == NO_WORD and count:
+            return _refuse_host(w, u, host, size)
+        if refused and word == NO_WORD:
+            return refuse(w, refused, PROTO_HTTP, 0, u64(w + UNIT_HOST), u64(w + UNIT_HOST_BYTES))
+    return ADVANCES
 
 
 @shared
@@ -351,7 +445,8 @@ def read_unit(w, u, record, p, end, eof, state):  # type: ignore[no-untyped-def]
     Reads: [p, end); `eof`: the client's FIN stands at `end`; the
         record's mode; `state` (STATE_BYTES of flow.stream, zeroed at the start of a unit and kept between calls).
     Writes: the record's mode and FLOW_LEFT; UNIT_* of the worker's block: J and F from p, or why it is refused.
-    Returns: WAITS (for more bytes), ADVANCES (to the next unit), REFUSES, FREES (no request can follow).
+    Returns: WAITS (for more bytes), ADVANCES (to the next unit), REFUSES, FREES (no request can follow), ASKS (hooks: the
+        packet is kept, and this unit is read again).
     """
     mode = u16(record + FLOW_MODE)
     left = u64(record + FLOW_LEFT)

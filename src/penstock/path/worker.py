@@ -1,6 +1,6 @@
 """A worker: one ring, one thread that enters compiled code once and leaves it at shutdown.
 
-    pulse → orders → up to BATCH ring records through `step` → sleep when the ring is empty
+    pulse → orders → up to BATCH ring records through `step` → what waits for hooks → sleep when the ring is empty
 
 The ring is the kernel's (kernel/bpf/ringbuf.c): two 64-bit positions on pages of their own, then records of an 8-byte
 header (length, busy bit 31, discard bit 30) and data. The clock is read here, between packets, never in `step`.
@@ -46,6 +46,7 @@ from penstock.path.layout import (
     W_RING_MASK,
     W_SNAPSHOT,
 )
+from penstock.path.replays import drop_asks, serve_asks
 from penstock.path.step import expire_held, step
 from penstock.wire.headers import is_same_key
 
@@ -59,6 +60,7 @@ BUSY_BIT, DISCARD_BIT = 1 << 31, 1 << 30
 CLOCK_MONOTONIC, POLLIN = 1, 1
 EXPIRE_NS = 10_000_000  # between two looks for what was held for too long
 SLEEP_MS = 20  # a fifth of the stale limit: a sleeping worker's pulse is never mistaken for a dead one's
+ASKS_MS = 1  # while a request waits for a hook: an answer wakes nobody
 SPIN_TURNS = (
     200  # looks at an empty ring before sleeping, well under a microsecond: longer ones cost others their processor
 )
@@ -133,7 +135,7 @@ def drain(w, now_ns, room):  # type: ignore[no-untyped-def]
 
 
 @shared
-def sleep(w, room):  # type: ignore[no-untyped-def]
+def sleep(w, room, most_ms):  # type: ignore[no-untyped-def]
     """Wait until the kernel wakes us, or until the next pulse is due.
 
     The producer looks at `sleeping` behind a full barrier after it reserved its record, and we look at its position
@@ -147,7 +149,7 @@ def sleep(w, room):  # type: ignore[no-untyped-def]
     fence()
     if u64(ring) == acquire64(ring + RING_PRODUCER):
         put64(room, u64(w + W_RING_FD) & 0xFFFFFFFF | POLLIN << 32)
-        _poll(room, 1, types.intc(SLEEP_MS))
+        _poll(room, 1, types.intc(most_ms))
     release64(pulse + t.PULSE_SLEEPING, 0)
     return 1
 
@@ -158,6 +160,7 @@ def leave(w, order, room):  # type: ignore[no-untyped-def]
     and the pulse stays fresh, so that packets wait in the ring for the next worker instead of passing unread."""
     now_ns = read_clock(room)
     expire_held(w, now_ns + t.STALE_NS + EXPIRE_NS)
+    drop_asks(w)
     if order == HAND_ON:
         mark_unfinished(w + W_POOL)
     release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, read_clock(room) if order == HAND_ON else 0)
@@ -176,8 +179,10 @@ def serve(w):  # type: ignore[no-untyped-def]
         if now_ns >= u64(w + W_EXPIRE_NS):
             put64(w + W_EXPIRE_NS, now_ns + EXPIRE_NS)
             expire_held(w, now_ns)
-        if drain(w, now_ns, room) == 0:
-            sleep(w, room)
+        taken = drain(w, now_ns, room)
+        asks = serve_asks(w)
+        if taken == 0:
+            sleep(w, room, ASKS_MS if asks else SLEEP_MS)
         turns, order = turns + 1, take_orders(w)
     leave(w, order, room)
     return turns

@@ -1,6 +1,6 @@
 """The head of a snapshot file: one int64 each, all offsets from the start of the file.
 
-    | head | categories, their rules | templates | DNS plans, rewrites | JSON for Python |
+    | head | categories, their rules | templates | DNS plans, rewrites | filters, pages of hooks | JSON for Python |
 
 Templates are described where they are read, in `snapshot`. A snapshot never changes; another policy is another file with
 the next generation. Who switched what on is not in it: the subscribers' lines have a bit for each service, and a service
@@ -32,7 +32,11 @@ REWRITES_OFF, REWRITES_MASK = 168, 176  # policy.rewrites; the mask is 0 when th
 DNS_NODATA_OFF = 184  # the plan of an answer without records and without an error
 PAGE_ADDRESSES = 192  # 1: refused names lead to these two, the operator's page: 16 bytes each, 0 for none
 PAGE_ADDRESS_4, PAGE_ADDRESS_6 = 200, 216
-HEAD_BYTES = 256
+# What hooks are asked about, the pages of their refusals, and how long a request waits for them.
+FILTERS_OFF, FILTERS_COUNT = 256, 264  # policy.filters; count 0: nobody is asked
+HOOK_PAGES_OFF = 272  # offsets of policy.snapshot's templates: a row for each category, NAMELESS, and the redirect's
+HOOK_BUDGET_NS = 280
+HEAD_BYTES = 320
 
 # One category: the services that act on it, and where its rules begin, as an offset from the start of the file.
 CATEGORY_SERVICES, CATEGORY_FIRST, CATEGORY_RULES, CATEGORY_RECORD_BYTES = 0, 8, 12, 16

@@ -21,7 +21,7 @@ from penstock.compile.memory import CHECKED, allow, forbid, shared, u64
 from penstock.errors import PenstockError
 from penstock.policy import layout, names
 from penstock.policy.actions import ACTION_COUNT
-from penstock.policy.layout import TEMPLATES_OFF
+from penstock.policy.layout import HOOK_PAGES_OFF, TEMPLATES_OFF
 from penstock.policy.names import CATEGORY_LIMIT
 
 TEMPLATE_BYTES = 0  # size of the response
@@ -30,10 +30,13 @@ PLACE_LIMIT = 8
 TEMPLATE_START = PLACES + 8 * PLACE_LIMIT  # the response itself
 
 RESPONSE_LIMIT_BYTES = 4096  # so that an answer is a handful of segments and its buffer has a fixed size
+HOOK_RESPONSE_LIMIT_BYTES = 8192 - 64  # what `path.layout.ANSWER_BYTES` has room for
+TEXT_ROOM, URL_ROOM = 2048, 1040  # of what a hook says: a text with its entities, cut if need be; a web address
+TEXT_PLACE, URL_PLACE = b"TEXT-OF-A-HOOK".ljust(TEXT_ROOM, b"-"), b"URL-OF-A-HOOK".ljust(URL_ROOM, b"-")
 REFERENCE = b"REFERENCE-NUMBER"  # stands where 16 lower-case hex digits go
 TOKEN = b"TOKEN-BY-WHICH-WARNED-CLIENTS-CAN-GO-ON-"  # where path.overrides has its token
-PLACE_REFERENCE, PLACE_TOKEN = 0, 1
-PLACE_TEXTS = (REFERENCE, TOKEN)
+PLACE_REFERENCE, PLACE_TOKEN, PLACE_TEXT, PLACE_URL = 0, 1, 2, 3
+PLACE_TEXTS = (REFERENCE, TOKEN, TEXT_PLACE, URL_PLACE)
 """By kind: what stands in a template where it goes, as long as that."""
 
 # A row for each category, and one for what no category explains; a column for each action, and for what is none.
@@ -61,6 +64,22 @@ def find_template(snapshot, category, column):  # type: ignore[no-untyped-def]
     if category < 0:
         row = NAMELESS
     return u64(snapshot + u64(snapshot + TEMPLATES_OFF) + (row * COLUMN_COUNT + column) * 8)
+
+
+@shared
+def find_hook_page(snapshot, category, is_redirect):  # type: ignore[no-untyped-def]
+    """Find the response by which a hook's refusal is carried out.
+
+    Returns: the template's offset from the start of the snapshot; 0 when there is none. A category without a page of its
+        own has that of none. Bounds: constant.
+    """
+    pages = u64(snapshot + HOOK_PAGES_OFF)
+    if pages == 0:
+        return 0
+    if is_redirect:
+        return u64(snapshot + pages + (NAMELESS + 1) * 8)
+    found = u64(snapshot + pages + category * 8) if category >= 0 and category < CATEGORY_LIMIT else 0
+    return found if found else u64(snapshot + pages + NAMELESS * 8)
 
 
 @dataclass

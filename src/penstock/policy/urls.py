@@ -201,7 +201,7 @@ def find_path(target, end):  # type: ignore[no-untyped-def]
     at = target
     while at < end and u8(at) != 47 and u8(at) != 63 and u8(at) != 35:
         at += 1
-    if target < at < end - 1 and u8(at - 1) == 58 and u8(at) == 47 and u8(at + 1) == 47:
+    if target + 1 < at < end - 1 and u8(at - 1) == 58 and u8(at) == 47 and u8(at + 1) == 47:
         at += 2
         while at < end and u8(at) != 47 and u8(at) != 63 and u8(at) != 35:
             at += 1

@@ -236,6 +236,8 @@ class ServiceSeen(Answer):
 
 class ServicesSeen(Answer):
     services: list[ServiceSeen]
+    safe_search: bool
+    """Whether SafeSearch and YouTube's modes are to be had here: they need `dns.resolvers`."""
 
 
 class ProfileSeen(Answer):

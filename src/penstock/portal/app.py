@@ -20,6 +20,7 @@ from penstock.portal import (
     routes_tokens,
 )
 from penstock.portal.asgi import AddHeaders, EndAudit, KeepSlashes, LimitBody
+from penstock.portal.pages import add_pages
 from penstock.portal.portal import Portal
 from penstock.portal.problems import Problem, add_problems
 from penstock.portal.roles import RULES
@@ -62,6 +63,7 @@ def build_app(portal: Portal) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     check_roles()
+    add_pages(app)
     add_problems(app)
     app.add_middleware(LimitBody)
     app.add_middleware(EndAudit, audit=portal.audit)

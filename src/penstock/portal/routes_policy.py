@@ -50,7 +50,7 @@ def list_services(here: Here) -> ServicesSeen:
         )
         for name, one in here.box.configuration.services.items()
     ]
-    return ServicesSeen(services=services)
+    return ServicesSeen(services=services, safe_search=bool(here.box.configuration.dns.resolvers))
 
 
 @router.get("/categories", operation_id="list_categories")

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.control.hooks.asks import EVENT_ASKS, Names, RecordError, decode_ask, read_line
-from penstock.control.hooks.rings import (
+from penstock.control.hooks.asks import Names, RecordError, decode_ask, read_line
+from penstock.control.hooks.rings import DEFAULT_TEXT, NO_CATEGORY, Ring, pack_answer
+from penstock.hooks import Verdict
+from penstock.kernel import tables
+from penstock.path import events as e
+from penstock.path.ask_rings import (
     ANSWER_ACTION,
     ANSWER_BYTES,
     ANSWER_CATEGORY,
@@ -19,14 +23,12 @@ from penstock.control.hooks.rings import (
     ANSWER_TEXT_BYTES,
     ANSWER_URL,
     ANSWER_URL_BYTES,
+    ASK_BYTES,
+    ASK_PATH,
+    ASK_PATH_BYTES,
+    EVENT_ASKS,
     NO_ACTION,
-    NO_CATEGORY,
-    Ring,
-    pack_answer,
 )
-from penstock.hooks import Verdict
-from penstock.kernel import tables
-from penstock.path import events as e
 from penstock.path.layout import PROTO_TLS
 from penstock.policy.actions import BLOCK, REDIRECT, REPORT
 from penstock.policy.layout import profile_tag
@@ -42,7 +44,8 @@ def make_ask(identity: int, host: bytes, client: str = "10.0.0.1", port: int = 4
     """A record as the path writes it."""
     given = {e.EVENT_ID: identity, e.EVENT_PROTO: PROTO_TLS, e.EVENT_FLAGS: EVENT_ASKS, e.EVENT_HOST_BYTES: len(host)}
     given |= {getattr(e, f"EVENT_{name.upper()}"): value for name, value in words.items()}
-    record = bytearray(e.EVENT_BYTES)
+    record = bytearray(ASK_BYTES)
+    record[ASK_PATH : ASK_PATH + 5] = b"/path"
     for off, value in given.items():
         struct.pack_into("<q", record, off, value)
     address = ip_address(client)
@@ -63,11 +66,15 @@ def test_an_ask() -> None:
     assert (identity, request.protocol, request.host, request.port) == (-3, "tls", "www.example", 8443)
     assert (str(request.client), request.subscriber, request.profile) == ("10.1.2.3", "home", "kids")
     assert (request.categories, request.default, request.time.timestamp()) == (("new", "adult"), "block", 6.0)
-    _, request = decode_ask(make_ask(1, b"", "2001:db8::1"), NAMES, 0)
+    assert request.path is None
+    raw = bytearray(make_ask(1, b"", "2001:db8::1"))
+    struct.pack_into("<q", raw, ASK_PATH_BYTES, 5)
+    _, request = decode_ask(bytes(raw), NAMES, 0)
+    assert request.path == "/path"
     assert (str(request.client), request.subscriber, request.profile, request.host) == ("2001:db8::1", None, None, "")
 
 
-@given(st.binary(min_size=e.EVENT_BYTES, max_size=e.EVENT_BYTES), st.booleans())
+@given(st.binary(min_size=ASK_BYTES, max_size=ASK_BYTES), st.booleans())
 def test_bytes_of_a_path_that_was_taken_over_are_an_ask_or_refused(raw: bytes, asks: bool) -> None:
     record = bytearray(raw)
     if asks:
@@ -88,6 +95,7 @@ def test_bytes_of_a_path_that_was_taken_over_are_an_ask_or_refused(raw: bytes, a
         (Verdict.allow(), 0, NO_CATEGORY, b"", b""),
         (Verdict.block("games", "Später."), BLOCK, 1, b"", "Später.".encode()),
         (Verdict.block("elsewhere", "𝄞" * 500), BLOCK, NO_CATEGORY, b"", "𝄞".encode() * 500),
+        (Verdict.block(), BLOCK, NO_CATEGORY, b"", DEFAULT_TEXT.encode()),
         (Verdict.report("new"), REPORT, 0, b"", b""),
         (Verdict.redirect("https://" + "x" * 1024), REDIRECT, NO_CATEGORY, b"https://" + b"x" * 1024, b""),
     ],

@@ -18,17 +18,18 @@ from penstock.control.configuration import Configuration
 from penstock.control.hooks.counts import HookCollector
 from penstock.control.hooks.keeper import HookKeeper
 from penstock.control.hooks.process import map_rings
-from penstock.control.hooks.rings import (
+from penstock.control.hooks.rings import NO_HOOK, Ring, hook_tag
+from penstock.control.hooks.settings import PolicySettings
+from penstock.path.ask_rings import (
     ANSWER_ACTION,
     ANSWER_BYTES,
     ANSWER_HOOK,
     ANSWER_ID,
     ANSWERS_BYTES,
+    ASK_BYTES,
+    ASKS_BYTES,
     NO_ACTION,
-    Ring,
 )
-from penstock.control.hooks.settings import PolicySettings
-from penstock.path.events import EVENT_BYTES, EVENTS_BYTES
 from penstock.policy.actions import BLOCK
 from tests.control.hooks.test_asks import make_ask
 
@@ -75,7 +76,7 @@ class Path_:
                 identity, action, hook = (
                     struct.unpack_from("<q", raw, at)[0] for at in (ANSWER_ID, ANSWER_ACTION, ANSWER_HOOK)
                 )
-                assert hook == (-1 if action == NO_ACTION else 0)
+                assert hook == (NO_HOOK if action == NO_ACTION else hook_tag("answer"))
                 assert identity not in self.heard
                 self.heard[identity] = action, worker
 
@@ -103,7 +104,7 @@ class Site:
     project: Path
 
     def configure(self, **policy: Any) -> None:
-        settings = PolicySettings(**({"project": self.project, "budget_ms": 500} | policy))
+        settings = PolicySettings(**({"project": self.project} | policy)).model_copy(update={"budget_ms": 500})
         configuration = Configuration(policy=settings, profiles={})
         self.keeper.follow(configuration, ["new"])
         wait_for(lambda: self.keeper.look_after() or self.keeper.is_following)
@@ -120,12 +121,12 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     asks, answers = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("asks", "answers"))
     places = {}
-    for name, number, size in (("asks", asks, EVENTS_BYTES), ("answers", answers, ANSWERS_BYTES)):
+    for name, number, size in (("asks", asks, ASKS_BYTES), ("answers", answers, ANSWERS_BYTES)):
         stride = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         os.ftruncate(number, 4096 + WORKERS * stride)
         places[name] = {"fd": number, "offset": 4096, "stride": stride, "workers": WORKERS}
     path = Path_(
-        map_rings(places["asks"], EVENT_BYTES, EVENTS_BYTES), map_rings(places["answers"], ANSWER_BYTES, ANSWERS_BYTES)
+        map_rings(places["asks"], ASK_BYTES, ASKS_BYTES), map_rings(places["answers"], ANSWER_BYTES, ANSWERS_BYTES)
     )
     project = tmp_path / "example_policy.py"
     project.write_text(CODE.format("block()"))
@@ -177,7 +178,7 @@ def test_a_project_that_changes_is_loaded_again(site: Site) -> None:
 def test_other_settings_take_over_and_no_project_ends_it(site: Site) -> None:
     site.configure()
     site.await_generation(1)
-    site.configure(workers=4, budget_ms=400)
+    site.configure(workers=4)
     wait_for(lambda: site.keeper.look_after() or (site.keeper.state and site.keeper.state["workers"] == 5))
     assert site.path.answer(b"www.example") == BLOCK
     site.configure(project=None)

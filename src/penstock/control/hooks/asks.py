@@ -1,11 +1,6 @@
 """A request as it comes to hooks: from a record of the path, or from a line of the event log.
 
-An ask is an event (`path.events`) that has no reason yet, no service, and no detail. In their places stand:
-
-    EVENT_REASON   a bit for each category of the host, by the snapshot's numbers
-    EVENT_DETAIL   the tag of the subscriber's profile (`policy.layout.profile_tag`)
-
-and EVENT_ACTION is the default verdict. Knows names and numbers of the policy in force. Refuses to know hooks.
+What an ask says is written down in `path.ask_rings`. Knows names and numbers of the policy in force. Refuses to know hooks.
 """
 
 import struct
@@ -18,11 +13,10 @@ from typing import Any
 from penstock.hooks.request import PROTOCOLS, Outcome, Request
 from penstock.kernel import tables
 from penstock.path import events as e
+from penstock.path.ask_rings import ASK_PATH, ASK_PATH_BYTES, EVENT_ASKS, PATH_LIMIT
 from penstock.path.layout import PROTO_NAMES
 from penstock.policy.actions import ACTION_NAMES
 from penstock.policy.layout import profile_tag
-
-EVENT_ASKS = 32  # of EVENT_FLAGS
 
 
 class RecordError(ValueError):
@@ -66,11 +60,17 @@ def decode_ask(raw: bytes, names: Names, offset_ns: int) -> tuple[int, Request]:
             subscriber=names.find_subscriber(subscriber),
             profile=names.profiles.get(tag),
             categories=tuple(name for bit, name in enumerate(names.categories) if mask >> bit & 1),
+            path=_decode_path(raw),
             default=ACTION_NAMES[action],
         )
     except (ValueError, OverflowError, OSError, LookupError) as error:
         raise RecordError(f"expected an ask: {error}") from None
     return identity, request
+
+
+def _decode_path(raw: bytes) -> str | None:
+    size = min(max(struct.unpack_from("<q", raw, ASK_PATH_BYTES)[0], 0), PATH_LIMIT)
+    return raw[ASK_PATH : ASK_PATH + size].decode("ascii", "backslashreplace") or None
 
 
 def read_line(fields: dict[str, Any]) -> Request:

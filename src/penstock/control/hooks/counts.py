@@ -72,6 +72,9 @@ class HookCollector(Collector):
         for name, count in counts["ends"].items():
             ends.add_metric([name], count)
         yield ends
+        if "unasked" in state:
+            text = "Requests that hooks should have been asked about, and that had no room to wait."
+            yield CounterMetricFamily("penstock_hook_unasked", text, value=state["unasked"])
         failed = CounterMetricFamily("penstock_hook_failures", "Exceptions, by hook.", labels=["hook"])
         for name, count in counts["failed"].items():
             failed.add_metric([name], count)

@@ -35,9 +35,14 @@ log = structlog.get_logger()
 class HookPool:
     """The worker processes of one project."""
 
-    def __init__(self, settings: PolicySettings, sources: Sources, sink: Callable[..., Any] = log.warning) -> None:
+    def __init__(self, settings: PolicySettings, sources: Sources, sink: Callable[..., Any] | None = None) -> None:
         """Begin to load it; what is asked before the first worker is there waits for its budget."""
-        self.settings, self.counts, self.conduct, self.reports = settings, Counts(), Conduct(), Reports(sink)
+        self.settings, self.counts, self.conduct, self.reports = (
+            settings,
+            Counts(),
+            Conduct(),
+            Reports(sink or log.warning),
+        )
         self.version, self.generation = Version(sources), 0
         self._coming: Crew | None = None
         self._answers: list[tuple[int, Verdict | None]] = []

@@ -34,7 +34,7 @@ from penstock.control.configuration import Configuration
 from penstock.control.events import monotonic_offset_ns
 from penstock.control.hooks.asks import Names, RecordError, decode_ask, read_outcome
 from penstock.control.hooks.pool import HookPool
-from penstock.control.hooks.rings import ANSWER_BYTES, ANSWERS_BYTES, NO_HOOK, Ring, pack_answer
+from penstock.control.hooks.rings import NO_HOOK, Ring, hook_tag, pack_answer
 from penstock.control.hooks.settings import PolicySettings
 from penstock.control.hooks.sources import ProjectError, Sources, SourceWatch
 from penstock.control.subscribers.owners import RegisteredOwners
@@ -42,7 +42,7 @@ from penstock.control.whole_file import seal_file
 from penstock.errors import PenstockError
 from penstock.hooks.request import Subscriber
 from penstock.line.privileges import CAPABILITIES, keep_capabilities, read_permitted
-from penstock.path.events import EVENT_BYTES, EVENTS_BYTES
+from penstock.path.ask_rings import ANSWER_BYTES, ANSWERS_BYTES, ASK_BYTES, ASKS_BYTES
 
 TICK_S, BUSY_TICK_S = 0.001, 0.0002  # between looks at the rings: what a worker of the path writes wakes nobody
 LOOK_S = 0.05  # between looks at processes and files, when nothing happens
@@ -127,8 +127,9 @@ class HookProcess:
         for identity, verdict in pool.answers(now_s):
             ring = self._rings.pop(identity, None)
             if ring is not None:
-                hook, _ = pool.deciders.get(identity, (NO_HOOK, ""))
-                ring.write(pack_answer(identity, verdict, self.names.categories, hook))
+                _, name = pool.deciders.get(identity, (0, ""))
+                tag = hook_tag(name) if name else NO_HOOK
+                ring.write(pack_answer(identity, verdict, self.names.categories, tag))
 
     # ---- the project --------------------------------------------------------------------------------------------------
     def _look_at_project(self, now_s: float) -> None:
@@ -249,7 +250,7 @@ def main() -> int:
         standing: dict[str, Any] = json.loads(sys.argv[1])
         more = ["dac_override"] if read_permitted() >> CAPABILITIES["dac_override"] & 1 else []
         keep_capabilities([*RIGHTS, *more])
-        asks = map_rings(standing["asks"], EVENT_BYTES, EVENTS_BYTES)
+        asks = map_rings(standing["asks"], ASK_BYTES, ASKS_BYTES)
         answers = map_rings(standing["answers"], ANSWER_BYTES, ANSWERS_BYTES)
         HookProcess(asks, answers, socket.socket(fileno=sys.stdin.fileno())).serve()
     except (PenstockError, OSError) as error:

@@ -1,36 +1,28 @@
-"""The two rings between a worker of the packet path and the pool: records of one size, one writer, one reader each.
+"""The two rings between a worker of the packet path and the pool, as Python has them; `path.ask_rings` has the layouts.
 
-    | written | read | lost | record 0 | record 1 | ...            written, read, lost: a cache line each; `path.events`
-
-    asks      the path writes: the layout of an event, with EVENT_ASKS among its flags and other words where an event has
-              what an ask cannot know yet (`asks`)
-    answers   the pool writes: an identity, an action, and what the action needs (ANSWER_*)
-
-A full ring loses the record and counts it. Neither side waits: the path has a time for each answer, and a verdict without.
+Records of one size, one writer, one reader each. A full ring loses the record and counts it. Neither side waits.
 """
 
 import mmap
 import struct
+import zlib
 from collections.abc import Iterator
 
-from penstock.hooks.verdict import TEXT_LIMIT, URL_LIMIT, Verdict
+from penstock.hooks.verdict import Verdict
+from penstock.path.ask_rings import ANSWER_TEXT, ANSWER_URL, NO_ACTION
 from penstock.path.events import RING_HEAD_BYTES, RING_LOST, RING_READ, RING_WRITTEN
 from penstock.policy.actions import BLOCK, FORWARD, REDIRECT, REPORT
 
-ANSWER_ID, ANSWER_ACTION, ANSWER_CATEGORY = 0, 8, 16  # int64; action -1: none, the tables decide; category -1: none
-ANSWER_URL_BYTES, ANSWER_TEXT_BYTES, ANSWER_HOOK = 24, 32, 40  # the hook that decided, by its number; -1: none did
-ANSWER_URL = 64
-ANSWER_TEXT = ANSWER_URL + URL_LIMIT + 16
-TEXT_BYTES = 4 * TEXT_LIMIT
-ANSWER_BYTES = 4096
-ANSWER_COUNT = 256
-ANSWERS_BYTES = RING_HEAD_BYTES + ANSWER_BYTES * ANSWER_COUNT
-NO_ACTION = NO_CATEGORY = NO_HOOK = -1
+NO_CATEGORY, NO_HOOK = -1, 0
+DEFAULT_TEXT = "The policy for this connection does not allow it."
 
 WRITTEN, READ, LOST = RING_WRITTEN // 8, RING_READ // 8, RING_LOST // 8
 ACTIONS = {"allow": FORWARD, "report": REPORT, "block": BLOCK, "redirect": REDIRECT}
 
-assert ANSWER_TEXT + TEXT_BYTES <= ANSWER_BYTES
+
+def hook_tag(name: str) -> int:
+    """The 32 bits by which answers and events know a hook, whatever version of the project it is of; 0 is none."""
+    return zlib.crc32(name.encode()) or 1
 
 
 class Ring:
@@ -77,11 +69,11 @@ class Ring:
 
 
 def pack_answer(identity: int, verdict: Verdict | None, categories: list[str], hook: int = NO_HOOK) -> bytes:
-    """An answer's record; `categories` are those of the snapshot in force, one that is not there is none."""
+    """An answer's record; `categories` are those of the snapshot in force, one that is not there is none; `hook`: a tag."""
     action = NO_ACTION if verdict is None else ACTIONS[verdict.action]
     known = verdict is not None and verdict.category in categories
     category = categories.index(verdict.category) if verdict and verdict.category and known else NO_CATEGORY
     url = (verdict.url or "").encode() if verdict else b""
-    text = (verdict.text or "").encode() if verdict else b""
+    text = (verdict.text or (DEFAULT_TEXT if action == BLOCK else "")).encode() if verdict else b""
     words = struct.pack("<6q", identity, action, category, len(url), len(text), hook)
     return words.ljust(ANSWER_URL, b"\0") + url.ljust(ANSWER_TEXT - ANSWER_URL, b"\0") + text

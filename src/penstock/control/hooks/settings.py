@@ -14,7 +14,7 @@ class PolicySettings(Model):
     """Policy as Python."""
 
     project: File | None = None
-    budget_ms: Annotated[Count, Field(ge=1, le=1000)] = 50
+    budget_ms: Annotated[Count, Field(ge=1, le=80)] = 50  # behind 100 ms the kernel takes a worker for dead
     workers: Annotated[Count, Field(ge=1, le=16)] = 2
     memory_mb: Annotated[Count, Field(ge=64, le=65_536)] = 256
     network: Switch = False

@@ -22,12 +22,15 @@ from penstock.policy.snapshot import (
     COLUMN_CONTINUED,
     COLUMN_COURT,
     COLUMN_OWN_LIST,
+    HOOK_RESPONSE_LIMIT_BYTES,
     NAMELESS,
     PLACE_LIMIT,
     PLACE_TEXTS,
     REFERENCE,
     RESPONSE_LIMIT_BYTES,
+    TEXT_PLACE,
     TOKEN,
+    URL_PLACE,
 )
 
 TEMPLATE = Path(__file__).with_name("block.html.j2")
@@ -84,14 +87,28 @@ def render_page(
         raise PageError(f"{source}{f':{line}' if line else ''}: page.template: {error}") from None
 
 
-def build_response(status: str, headers: tuple[str, ...], content: bytes) -> bytes:
+def render_hook_pages(configuration: Configuration, categories: list[str]) -> dict[int, bytes]:
+    """The responses of hooks' refusals, by row of policy.snapshot.find_hook_page, with room for what they say.
+
+    Raises PageError."""
+    pages = {}
+    for row, category in ((NAMELESS, ""), *enumerate(categories)):
+        page = render_page(configuration, "This site is blocked", TEXT_PLACE.decode(), category, "")
+        pages[row] = build_response("403 Forbidden", PAGE_HEADERS, page, HOOK_RESPONSE_LIMIT_BYTES)
+    headers = (f"Location: {URL_PLACE.decode()}", "Referrer-Policy: no-referrer")
+    return pages | {NAMELESS + 1: build_response("302 Found", headers, b"")}
+
+
+def build_response(
+    status: str, headers: tuple[str, ...], content: bytes, limit_bytes: int = RESPONSE_LIMIT_BYTES
+) -> bytes:
     """A response with its framing. Raises PageError when it is too large, or names the reference too often."""
     framing = (f"Content-Length: {len(content)}", "Cache-Control: no-store", "Connection: close")
     response = "\r\n".join((f"HTTP/1.1 {status}", *headers, *framing, "", "")).encode("ascii") + content
-    if len(response) > RESPONSE_LIMIT_BYTES:
-        raise PageError(f"page: a response of {len(response):,} bytes; expected at most {RESPONSE_LIMIT_BYTES:,}")
+    if len(response) > limit_bytes:
+        raise PageError(f"page: a response of {len(response):,} bytes; expected at most {limit_bytes:,}")
     if sum(response.count(text) for text in PLACE_TEXTS) > PLACE_LIMIT:
-        raise PageError(f"page: the reference number stands in more than {PLACE_LIMIT} places")
+        raise PageError(f"page: what differs from request to request stands in more than {PLACE_LIMIT} places")
     return response
 
 

@@ -8,6 +8,7 @@ reads no clock and no store, and does not know which services there are.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -52,6 +53,18 @@ class Effective:
 
 def find_effective(layers: Sequence[Layer], now_s: float, zone: str = "UTC") -> Effective:
     """What layers come to, the owner's first. `zone`: of those who chose none."""
+    if len(layers) == 1 and layers[0].choices is NONE_CHOSEN:
+        return _find_plain(layers[0].profile)
+    return _find_chosen(layers, now_s, zone)
+
+
+@lru_cache(maxsize=1024)
+def _find_plain(profile: Profile | None) -> Effective:
+    """What a profile alone comes to: for almost everybody."""
+    return _find_chosen([Layer(profile)], 0, "UTC")
+
+
+def _find_chosen(layers: Sequence[Layer], now_s: float, zone: str) -> Effective:
     services: set[str] = set()
     safe_search, youtube, ech, unresolved = 0, 0, 0, 0
     names: dict[str, NameAction] = {}

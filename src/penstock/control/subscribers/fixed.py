@@ -42,7 +42,7 @@ class FixedOwners:
         configuration = self.configuration
         services, switches = configuration.resolve_profile(one.profile)
         rate = one.packets_per_s or configuration.limits.packets_per_s
-        is_read = bool(configuration.court_orders.categories)
+        is_read = configuration.reads_everybody
         return pack_line(number, one.profile, Held(services, switches, one.fail == "closed", rate, is_read=is_read))
 
     def places(self) -> tuple[Places, Numbers]:

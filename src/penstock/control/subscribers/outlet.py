@@ -91,7 +91,7 @@ class Outlet:
 
     def _pack(self, number: int, line: Line) -> tuple[int, ...]:
         services, switches = resolve_line(self.configuration, line)
-        is_read = bool(self.configuration.court_orders.categories)
+        is_read = self.configuration.reads_everybody
         rate, is_paused = line.packets_per_s, line.is_paused
         held = Held(services, switches, line.fails_closed, rate, is_paused, line.has_names, is_read)
         return pack_line(number, line.profile, held)
@@ -123,4 +123,4 @@ def resolve_line(configuration: Configuration, line: Line) -> tuple[int, int]:
 
 def _find_common(configuration: Configuration) -> tuple[Any, ...]:
     """All of a configuration that lines say, and the register does not know."""
-    return configuration.service_bits, bool(configuration.court_orders.categories)
+    return configuration.service_bits, configuration.reads_everybody

@@ -1,0 +1,27 @@
+// What every page behind the door has: who is there, and the way out.
+
+import { call, get } from "./api.js";
+import { find, h, replace } from "./dom.js";
+import "./language.js";
+import { tell } from "./news.js";
+import { t } from "./texts.js";
+
+export async function enter(...roles) {
+  const me = await get("/me");
+  replace(find("#who"), h("span", { class: "soft small" }, me.name));
+  for (const link of document.querySelectorAll("[data-roles]")) link.hidden = !link.dataset.roles.split(" ").includes(me.role);
+  find("#out").disabled = false;
+  find("#out").addEventListener("click", async () => {
+    await call("POST", "/logout");
+    location.assign("/login");
+  });
+  if (!roles.includes(me.role)) {
+    replace(find("main"), h("p", { class: "note bad" }, t("problem.role")));
+    return new Promise(() => {});
+  }
+  return me;
+}
+
+window.addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.status !== undefined) tell(event.reason.message, true);
+});
