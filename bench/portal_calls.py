@@ -3,10 +3,12 @@
     python portal_calls.py URL CALLS WATCHERS         the token: the first line of standard input
     (a line as soon as all are answered)   {"calls_per_s": 199.9, "p50_ms": 3.1, "p99_ms": 9.0, "refused": 0, "told": 12}
 
-What is asked is what open pages ask: counters, a subscriber, his choices, his events, an explanation.
+Who asks would have processors of their own: here they give way, as the portal does. What is asked is what open pages ask:
+counters, a subscriber, his choices, his events, an explanation.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -63,6 +65,8 @@ class Callers:
 
 def main() -> None:
     """Begin, say so, and end with the next line."""
+    os.nice(5)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     url, calls, watchers = sys.argv[1:]
     callers = Callers(url, sys.stdin.readline().strip(), float(calls))
     end_s = time.monotonic() + 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.demo.box import GOOD, run_penstock
+from penstock.demo.box import GOOD, run_penstock, start_box
 from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME
 from penstock.line.pcap import read_frames
@@ -144,6 +144,8 @@ def test_it_has_no_rights_and_gives_way(line: Line, operator: str) -> None:
     assert words["NoNewPrivs"] == "1"
     nice = [os.getpriority(os.PRIO_PROCESS, number) for number in (int(process.name), line.box.program.pid)]
     assert nice[0] == nice[1] + 5
+    threads = [int(thread.name) for thread in (process / "task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_nobody_notices_its_death(line: Line, operator: str) -> None:
@@ -176,3 +178,18 @@ def test_nobody_waits_for_it(line: Line, operator: str) -> None:
     finally:
         os.kill(portal, signal.SIGCONT)
     await_events(line, operator, before + 20)
+
+
+def test_an_heir_of_the_place_serves_in_its_turn(line: Line, operator: str) -> None:
+    old, before = find_portal(line), line.box.program
+    line.box = start_box(line.topology, line.configuration, more=["--take-over"])
+    assert before.wait(PATIENCE_S) == 0
+    assert not Path(f"/proc/{old}").exists()
+    await_portal(line, operator)
+    count = count_events(line, operator)
+    assert sees_page(line, HOME)
+    await_events(line, operator, count + 1)
+    status, told = call(line, operator, "PATCH", f"{HOME_PATH}/choices", {"allow": [BAD]})
+    assert status == 200, told
+    await_page(line, False)
+    call(line, operator, "PATCH", f"{HOME_PATH}/choices", {"allow": []})

@@ -4,7 +4,8 @@
     a second socket   lines of events, in batches
 
 As the register: root, for root's files, without any capability; by Landlock it writes below the directories of its own
-files alone. It is nicer than all others (nice +5), and nobody waits for it.
+files alone. It gives way to all others: nice +5, and SCHED_BATCH, whose tasks take no processor from one that runs when
+they wake (sched(7)). Nobody waits for it.
 """
 
 import json
@@ -176,6 +177,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the control process decides; its end closes our input
     os.nice(NICE)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     link = ControlLink(socket.socket(fileno=sys.stdin.fileno()))
     try:
         run_portal(json.loads(sys.argv[1]), link, socket.socket(fileno=int(sys.argv[2])))
