@@ -61,6 +61,7 @@ def visit(
         page.fill("#token", token)
         page.click("#login button")
         page.wait_for_selector("#out:enabled")
+        page.wait_for_selector("main:not([inert])")
         yield page
         assert not errors, errors
     finally:

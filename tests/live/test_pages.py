@@ -169,6 +169,7 @@ def test_support_finds_explains_and_lets_through(line: Line, browser: Browser, t
         assert passes(line, CASINO)
         page.get_by_role("button", name=f"Take {CASINO} back").click()
         hear(page, "as before")
+        expect(page.locator("#overrides :focus")).to_have_count(1)
         assert not passes(line, CASINO)
         page.get_by_label("Subscriber, by").fill("192.0.2.77")
         page.keyboard.press("Enter")

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.control.exceptions import CAUSES
 from penstock.kernel.reasons import REASONS
+from penstock.policy.actions import ACTION_NAMES
 from penstock.portal.languages import TEXTS, choose_language, read_languages
 from penstock.portal.pages import HERE, LANGUAGE_COOKIE, PAGES, read_static, render_pages
 from tests.portal.scene import Scene
@@ -62,11 +64,16 @@ def test_every_text_says_something(language: str) -> None:
 
 def test_every_reason_is_told_in_every_language() -> None:
     names = {f"reason.{reason.name}" for reason in REASONS}
-    for code in read_languages():
-        assert names <= read_languages()[code].texts.keys(), (
-            "write the new reason's text into every texts/*.json but en"
-        )
-        assert {key for key in read_texts(code) if key.startswith("reason.")} <= names
+    assert names <= read_languages()["en"].texts.keys()
+    for code in read_languages().keys() - {"en"}:
+        told = {key for key in read_texts(code) if key.startswith("reason.")}
+        assert told == names, f"texts/{code}.json: write the texts of {sorted(told ^ names)}"
+
+
+def test_every_cause_and_action_has_words() -> None:
+    keys = read_languages()["en"].texts.keys()
+    assert {key for key in keys if key.startswith("cause.")} == {f"cause.{cause.name}" for cause in CAUSES}
+    assert {f"action.{name}" for name in ACTION_NAMES} <= keys
 
 
 def test_every_key_that_is_asked_for_is_there_and_every_text_is_asked_for() -> None:

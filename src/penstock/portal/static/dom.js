@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const shown = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
@@ -9,7 +11,7 @@ function fill(element, attributes, children) {
     else if (name === "value" || name === "checked") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...shown(children));
   return element;
 }
 
@@ -23,11 +25,17 @@ export function svg(tag, attributes = {}, ...children) {
 
 export const find = (selector, root = document) => root.querySelector(selector);
 
-// Puts `children` into `container` and the focus back on the element with the same id, if it was there.
+// Puts `children` into `container`. Who reads keeps his place: wide tables stay scrolled as they were, and the focus, if it
+// was in there, goes to the element with the same id, else to the container.
 export function replace(container, ...children) {
-  const held = container.contains(document.activeElement) ? document.activeElement.id : "";
-  container.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
-  if (held) document.getElementById(held)?.focus({ preventScroll: true });
+  const held = container.contains(document.activeElement) ? document.activeElement : null;
+  const scrolled = [...container.querySelectorAll(".wide")].map(({ id, scrollLeft }) => [id, scrollLeft]);
+  container.replaceChildren(...shown(children));
+  for (const [id, left] of scrolled) if (left && document.getElementById(id)) document.getElementById(id).scrollLeft = left;
+  if (!held || held.isConnected) return;
+  const again = held.id && document.getElementById(held.id);
+  if (!again) container.tabIndex = -1;
+  (again || container).focus({ preventScroll: true });
 }
 
 let serial = 0;
@@ -39,7 +47,7 @@ export function table(caption, columns, rows, { fold = false } = {}) {
   const lines = rows.map((row) =>
     h("tr", {}, columns.map(([, cell, kind], at) => h(at ? "td" : "th", { scope: at ? null : "row", class: kind }, cell(row)))));
   const whole = h("table", { class: fold && "fold" }, h("caption", { class: "unseen" }, caption), h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines));
-  return fold ? whole : h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": caption }, whole);
+  return fold ? whole : h("div", { class: "wide", id: `wide-${caption.replace(/\W+/g, "-")}`, tabindex: "0", role: "group", "aria-label": caption }, whole);
 }
 
 export function facts(pairs) {

@@ -6,6 +6,11 @@ import "./language.js";
 import { tell } from "./news.js";
 import { t } from "./texts.js";
 
+// From here on the page hears what is pressed: before, a form would have been the browser's own to send.
+export function openPage() {
+  find("#main").inert = false;
+}
+
 export async function enter(...roles) {
   const me = await get("/me");
   replace(find("#who"), h("span", { class: "soft small" }, me.name));
@@ -16,6 +21,7 @@ export async function enter(...roles) {
     location.assign("/login");
   });
   if (!roles.includes(me.role)) {
+    openPage();
     replace(find("main"), h("p", { class: "note bad" }, t("problem.role")));
     return new Promise(() => {});
   }

@@ -23,6 +23,8 @@ form.addEventListener("submit", async (event) => {
   find("#token").select();
 });
 
+find("#enter").disabled = false; // until now a submission would have been the browser's own
+
 // Where he was sent from, if that is a page of ours; else his role's own.
 function wanted(role) {
   const next = new URLSearchParams(location.search).get("next") ?? "";

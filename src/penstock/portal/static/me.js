@@ -4,7 +4,7 @@ import { get, rowsOf } from "./api.js";
 import { drawWeek } from "./bars.js";
 import { find, h, replace } from "./dom.js";
 import { showExplain } from "./explain.js";
-import { enter } from "./frame.js";
+import { enter, openPage } from "./frame.js";
 import { moved, showNames } from "./names.js";
 import { showPause } from "./pause.js";
 import { showSchedules } from "./schedules.js";
@@ -16,6 +16,7 @@ import { showVerdicts } from "./verdicts.js";
 const RECENT = 6;
 
 const me = await enter("selfcare");
+openPage();
 const { services: offered, safe_search: hasSearch } = await get("/services");
 find("#search").closest("section").hidden = !hasSearch;
 

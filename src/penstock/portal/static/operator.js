@@ -2,7 +2,7 @@
 
 import { call, get, rowsOf } from "./api.js";
 import { find, h, replace, table } from "./dom.js";
-import { enter } from "./frame.js";
+import { enter, openPage } from "./frame.js";
 import { showHealth } from "./health.js";
 import { Live } from "./live.js";
 import { attempt, confirm } from "./news.js";
@@ -87,5 +87,6 @@ async function showAudit(isOlder = false) {
 find("#audit-again").addEventListener("click", () => attempt(() => showAudit()));
 find("#audit-older").addEventListener("click", () => attempt(() => showAudit(true)));
 
+openPage();
 await Promise.all([look(), showTokens(find("#tokens")), showAudit()]);
 setInterval(() => document.hidden || look().catch(() => {}), LOOK_MS);

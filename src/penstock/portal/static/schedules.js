@@ -45,7 +45,7 @@ function wordDays(days) {
 function zoneChoice(subscriber) {
   const zones = Intl.supportedValuesOf ? Intl.supportedValuesOf("timeZone") : [];
   const current = subscriber.choices.zone ?? subscriber.zone;
-  const names = zones.includes(current) ? zones : [current, ...zones];
+  const names = [...new Set([current, "UTC", ...zones])].sort();
   const id = "zone";
   const change = (event) => subscriber.choose({ zone: event.target.value });
   const select = h("select", { id, onchange: change }, names.map((name) => h("option", { value: name, selected: name === current }, name.replaceAll("_", " "))));

@@ -4,7 +4,7 @@ import { get, rowsOf } from "./api.js";
 import { showCaptures } from "./captures.js";
 import { facts, find, h, replace, table } from "./dom.js";
 import { showExplain } from "./explain.js";
-import { enter } from "./frame.js";
+import { enter, openPage } from "./frame.js";
 import { showNames } from "./names.js";
 import { attempt } from "./news.js";
 import { showOverrides } from "./overrides.js";
@@ -135,4 +135,5 @@ function showAddressed() {
 }
 
 window.addEventListener("popstate", showAddressed);
+openPage();
 showAddressed();
