@@ -11,7 +11,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 
 demo: $(VENV)/ready
 	@$(SUDO) scripts/packages.sh demo
-	@$(SUDO) $(BIN)/penstock demo
+	@$(SUDO) $(BIN)/penstock demo $(DEMO)
 
 test: $(VENV)/ready
 	@$(SUDO) scripts/packages.sh test
