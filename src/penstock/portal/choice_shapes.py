@@ -133,4 +133,4 @@ def describe_effective(known: Known) -> EffectiveSeen:
 def find_pause(known: Known) -> datetime | None:
     """When a pause that somebody asked for ends."""
     until = known.changes.get("paused_until_s")
-    return read_time(until[0] / 1000) if until and known.line.is_paused else None
+    return read_time(until[0] / 1000) if until and until[0] and known.line.is_paused else None  # 0: he was resumed
