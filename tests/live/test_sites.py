@@ -3,9 +3,10 @@
 import pytest
 
 from penstock.demo.box import BLOCKED, GOOD
+from penstock.demo.demo import Ask, send_request
 from penstock.demo.servers import Server, hosts_seen, read_log
 from penstock.demo.topology import HOME, OFFICE, SERVER_IPV4, Subscriber
-from penstock.demo.visits import ALERT, Ask, send_request
+from penstock.demo.visits import ALERT
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, live
 
