@@ -59,14 +59,38 @@ def test_bytes_are_handed_on_and_the_end_is_too() -> None:
 
 
 def test_behind_its_block_it_is_closed() -> None:
-    with answer_once() as port:
-        with Door(Here(), "box", "127.0.0.1", port) as door:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Door(Here(), "box", "127.0.0.1", listener.getsockname()[1]) as door:
             talk = connect(door)
-            talk.sendall(b"half")
-        with talk:
-            read_all(talk)  # it ends
+            far = listener.accept()[0]
+        with talk, far:
+            assert read_all(talk) == b""
+            assert read_all(far) == b""
         with pytest.raises(OSError, match="refused"):
             connect(door)
+
+
+def test_who_comes_in_while_it_closes_is_sent_away() -> None:
+    is_closed, is_waiting = threading.Event(), threading.Event()
+
+    class Slow:
+        """Its places are reached when the door is closed."""
+
+        @contextmanager
+        def inside(self, place: str) -> Iterator[None]:
+            is_waiting.set()
+            is_closed.wait(10)
+            yield
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Door(Slow(), "box", "127.0.0.1", listener.getsockname()[1]) as door:
+            talk = connect(door)
+            assert is_waiting.wait(10)
+        is_closed.set()
+        with talk, listener.accept()[0] as far:
+            far.settimeout(10)
+            assert read_all(talk) == b""
+            assert read_all(far) == b""
 
 
 def test_where_nobody_listens_the_visitor_is_sent_away() -> None:
