@@ -159,7 +159,7 @@ def show_visits(console: Console, got: dict[Visit, str]) -> str:
         if visit.family == 4:
             cells = rows.setdefault(visit.host.removesuffix(DOMAIN) + ", TLS" * (visit.scheme == "https"), {})
             before = cells.get(visit.person.id)
-            cells[visit.person.id] = f"{before}, " * bool(before) + _word_cell(visit, answer)
+            cells[visit.person.id] = f"{before} " * bool(before) + _word_cell(visit, answer)
     for label, cells in rows.items():
         table.add_row(label, *(cells.get(one.id, "") for one in PEOPLE))
     console.print(table)
