@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import pytest
 
 from penstock.demo.box import PENSTOCK
 from penstock.demo.namespaces import NAMESPACES
-from penstock.demo.people import ADA, BRUNO, LIBRARY, PEOPLE
+from penstock.demo.people import ADA, BRUNO, KNOWN, LIBRARY
 from tests.live.line import live
 
 pytestmark = [*live("curl", "openssl", "ip", "unbound"), pytest.mark.timeout(600)]
@@ -115,7 +117,7 @@ def check_pages(told: Told) -> None:
 def check_data(told: Told) -> None:
     """What pages show comes from the traffic: people with places and choices, refusals, lists, rates."""
     seen = told.ask("support", "/subscribers").json()["subscribers"]
-    assert {one["id"] for one in seen} == {one.id for one in PEOPLE}
+    assert {one["id"] for one in seen} == {one.id for one in KNOWN}
     assert {one["id"] for one in seen if one["is_paused"]} == {"dora"}
     found = told.ask("support", "/subscribers/by-address", params={"address": BRUNO.ipv4, "scope": "north"}).json()
     assert found["id"] == BRUNO.id
@@ -133,3 +135,20 @@ def check_data(told: Told) -> None:
     status = told.ask("operator", "/status").json()
     assert status["is_on"]
     assert status["ledger_difference"] == 0
+    for kind in ("protected", "unprotected"):
+        assert status["health"][kind]["completed"] > 10, kind
+
+
+def test_ctrl_c_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"TMPDIR": str(tmp_path)}
+    argv = [*PENSTOCK, "demo", "--full"]
+    program = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end_s = time.monotonic() + 60
+    while len(find_inodes(program.pid)) < 3 and time.monotonic() < end_s:
+        time.sleep(0.02)
+    inodes = find_inodes(program.pid)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(60) == 130
+    assert len(inodes) == 3
+    assert list(find_left(program.pid, inodes)) == []
+    assert list(tmp_path.iterdir()) == []

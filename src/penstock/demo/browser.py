@@ -18,7 +18,7 @@ def open_browser(url: str) -> bool:
     """Open `url`; was a browser asked? CPython's `webbrowser` chooses it."""
     if not any(os.environ.get(name) for name in WINDOWS):
         return False
-    with suppress(OSError, ValueError, subprocess.SubprocessError):
+    with suppress(OSError, KeyError, ValueError, subprocess.SubprocessError):  # also: a user who is not there
         program = subprocess.Popen(
             [sys.executable, "-m", "webbrowser", "-n", url],
             stdin=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ class Door:
     def __init__(self, topology: Topology, place: Place, address: str, port: int) -> None:
         self._topology, self._place, self._there = topology, place, (address, port)
         self._open: set[socket.socket] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
         self._listener = socket.create_server((LOOPBACK, 0))
         self.url = f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
@@ -37,6 +38,7 @@ class Door:
     ) -> None:
         self._shut(self._listener)
         with self._lock:
+            self._is_closed = True
             left = list(self._open)
         for one in left:
             self._shut(one)
@@ -59,6 +61,10 @@ class Door:
         far.settimeout(None)
         with self._lock:
             self._open |= {near, far}
+            is_late = self._is_closed
+        if is_late:  # nobody else would end it
+            self._shut(near)
+            self._shut(far)
         back = threading.Thread(target=_hand_on, args=(far, near), daemon=True)
         back.start()
         _hand_on(near, far)

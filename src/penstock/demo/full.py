@@ -29,7 +29,18 @@ from penstock.demo.door import Door
 from penstock.demo.lab import build_lab, start_sessions
 from penstock.demo.namespaces import TopologyError
 from penstock.demo.operator import API_PORT, MANAGEMENT, ExampleError
-from penstock.demo.people import ADA, DOMAIN, PAUSE_MINUTES, PEOPLE, REFUSED, WENT_ON, Visit, list_habits, list_visits
+from penstock.demo.people import (
+    ADA,
+    DOMAIN,
+    KNOWN,
+    PAUSE_MINUTES,
+    PEOPLE,
+    REFUSED,
+    WENT_ON,
+    Visit,
+    list_habits,
+    list_visits,
+)
 from penstock.demo.servers import ServerError
 from penstock.demo.visitors import Visitors
 
@@ -111,7 +122,7 @@ def _ask_api(url: str, token: str) -> httpx.Client:
 def await_people(api: httpx.Client) -> None:
     """Wait until the register knows everybody. Raises ServerError, httpx.HTTPError."""
     end_s = time.monotonic() + SEEN_S
-    for one in PEOPLE:
+    for one in KNOWN:
         while api.get(_name(one.id)).status_code != 200 and time.monotonic() < end_s:
             time.sleep(0.1)
         _check(api.get(_name(one.id)))
@@ -148,7 +159,7 @@ def show_visits(console: Console, got: dict[Visit, str]) -> str:
         if visit.family == 4:
             cells = rows.setdefault(visit.host.removesuffix(DOMAIN) + ", TLS" * (visit.scheme == "https"), {})
             before = cells.get(visit.person.id)
-            cells[visit.person.id] = f"{before}, " * bool(before) + _word_cell(visit, answer)
+            cells[visit.person.id] = f"{before} " * bool(before) + _word_cell(visit, answer)
     for label, cells in rows.items():
         table.add_row(label, *(cells.get(one.id, "") for one in PEOPLE))
     console.print(table)

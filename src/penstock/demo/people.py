@@ -6,6 +6,7 @@
     carla          bought nothing                                            RADIUS
     dora           family; "no internet" for the evening                     RADIUS
     town library   family                                                    the configuration
+    a guest        at an address of which nobody has said anything           nobody
 
 Knows what must come of each visit. Refuses to know how it comes.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.demo.operator import LISTED, MISTAKEN
-from penstock.demo.topology import server_address
+from penstock.demo.topology import HOME, server_address
 
 DOMAIN = ".example.test"
 NEWS, WEATHER, GAMES, CHAT = (f"{name}{DOMAIN}" for name in ("news", "weather", "games", "chat"))
@@ -41,6 +42,7 @@ class Person:
     """What he, or whose device it is, refuses by name."""
     is_paused: bool = False
     by_radius: bool = True
+    is_known: bool = True
 
     def expect(self, host: str, scheme: str) -> str:
         """What must come of a visit."""
@@ -50,6 +52,8 @@ class Person:
         return "refused" if scheme == "https" and got != "site" else got
 
     def _find_answer(self, host: str) -> str:
+        if not self.is_known:
+            return "site"
         if host == LISTED["ordered"]:
             return "court"
         if host in self.denied:
@@ -65,7 +69,9 @@ BRUNO = Person("bruno", "basic", "10.77.0.13", "fd77::13")
 CARLA = Person("carla", "none", "10.77.0.14", "fd77::14")
 DORA = Person("dora", "family", "10.77.0.15", "fd77::15", {"schedules": [NIGHT]}, is_paused=True)
 LIBRARY = Person("town library", "family", "10.77.0.3", "fd77::3", by_radius=False)
-PEOPLE = (ADA, TABLET, BRUNO, CARLA, DORA, LIBRARY)
+GUEST = Person("a guest", "unknown", HOME.ipv4, HOME.ipv6, by_radius=False, is_known=False)
+PEOPLE = (ADA, TABLET, BRUNO, CARLA, DORA, LIBRARY, GUEST)
+KNOWN = tuple(one for one in PEOPLE if one.is_known)
 PAUSE_MINUTES = 240
 
 
