@@ -64,6 +64,17 @@ def test_tls_of_whom_more_is_refused_to_ends_and_nothing_else() -> None:
     assert len(end_streams(box, HOME)) == 0, "it is ended"
 
 
+def test_tls_whose_handshake_goes_on_ends_too() -> None:
+    box = Box()
+    talk = Conversation(box, FLOW4).open()
+    assert name_of(talk.client(record(plain_hello(b"good.test")))) == "allowed"
+    begun = Conversation(box, FLOW4._replace(client_port=11)).open()
+    assert len(end_streams(box, HOME)) == 2, "its hello was judged, that of the other was not"
+    talk.server(b"hello")
+    assert name_of(talk.client(b"\x17\x03\x03\0\x01x")) == "refused_client"
+    assert name_of(begun.client(record(plain_hello(b"good.test")))) == "allowed"
+
+
 def test_what_is_ended_stays_so_and_what_begins_then_is_left_alone() -> None:
     box = Box()
     open_tls(box)

@@ -69,6 +69,11 @@ def test_the_link_leads_on_and_what_follows_is_allowed(box: Box) -> None:
     assert ask(box, "bad.test")[0] == "blocked", "nobody is asked about what is refused"
 
 
+def test_no_page_of_others_shows_the_link_in_a_frame(box: Box) -> None:
+    head = ask(box, "risky.test")[1].partition(b"\r\n\r\n")[0]
+    assert re.search(rb"(?m)^Content-Security-Policy: .*; frame-ancestors 'none'\r$", head)
+
+
 def test_it_holds_for_hellos_too(box: Box) -> None:
     def hello() -> str:
         talk = Conversation(box, FLOW4._replace(client_port=next(PORTS))).open()
@@ -141,6 +146,23 @@ def test_dns_leads_the_warned_to_where_he_is_warned(box: Box) -> None:
         assert name_of(talk.client(record(plain_hello(b"bad.test")))) == "blocked"
         ask(paged, "risky.test", "/" + warn(paged))
         assert ask_dns(paged, "risky.test") == []
+
+
+def test_nobody_is_warned_of_what_is_refused_anyway() -> None:
+    services = {
+        "doubts": {"categories": {"warned": "warn"}},
+        "web": {"categories": {"phishing": "block"}},
+    }
+    chosen = build() | {"services": services}
+    chosen["profiles"] = chosen["profiles"] | {"all": {"services": list(services)}}
+    lists = {"phishing": "login.risky.test\n", "warned": LISTS["warned"]}
+    with world(chosen, lists) as made:
+        box = build_box(made)
+        _, page = ask(box, "login.risky.test")
+        assert b"penstock-continue" not in page
+        assert ask(box, "risky.test", "/" + warn(box))[0] == "continued"
+        assert ask(box, "www.risky.test")[0] == "reported"
+        assert ask(box, "login.risky.test")[0] == "blocked", "who goes on opens nothing that another service refuses"
 
 
 def test_a_service_that_only_reports_warns_nobody() -> None:

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.policy.actions import ACTION_NAMES, BLOCK, EMPTY, FORWARD, REPORT
+from penstock.policy.actions import ACTION_NAMES, BLOCK, EMPTY, FORWARD, REPORT, WARN
 from penstock.policy.judge import BY_COURT, BY_NOBODY, BY_OWN_LIST, OWN_ALLOW, OWN_DENY, OWN_NOTHING
 
 from .worlds import Judgement, world
@@ -26,7 +26,7 @@ lists = st.fixed_dictionaries({name: st.sets(st.sampled_from(HOSTS)) for name in
 
 
 def decide(offered: dict, profile: list[str], categories: set[str], report_only: bool) -> Judgement:
-    """The first category acted on, else the first that is reported, in the order of the services."""
+    """The first category that is refused, else warned of, else reported, in the order of the services."""
     reasons = [
         (REPORT if acts.get("report_only") else ACTION_NAMES.index(action), category, name, ACTION_NAMES.index(action))
         for name, acts in offered.items()
@@ -34,10 +34,9 @@ def decide(offered: dict, profile: list[str], categories: set[str], report_only:
         for category, action in acts["categories"].items()
         if category in categories
     ]
-    acting = [reason for reason in reasons if reason[0] != REPORT] + reasons
-    if not acting:
+    if not reasons:
         return NOTHING
-    action, category, name, would = acting[0]
+    action, category, name, would = min(reasons, key=lambda reason: (reason[0] == REPORT, reason[0] == WARN))
     return Judgement(REPORT if report_only else action, category, name, would)
 
 

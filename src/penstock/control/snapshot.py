@@ -23,8 +23,11 @@ from penstock.control.whole_file import seal_file, write_whole
 from penstock.hooks.filters import Filter
 from penstock.policy import layout, names
 from penstock.policy import snapshot as form
-from penstock.policy.actions import ACTION_NAMES, REPORT
+from penstock.policy.actions import ACTION_NAMES, REPORT, WARN
 from penstock.policy.snapshot import SnapshotError, open_names
+
+BEHIND = {WARN: 1, REPORT: 2}
+"""Actions that stand behind those that refuse: neither who goes on nor a report opens what another service refuses."""
 
 
 def build_snapshot(
@@ -131,7 +134,7 @@ def _add_rules(file: _File, configuration: Configuration, categories: list[str])
         for name, service in configuration.services.items()
         for category, action in service.categories.items()
     ]
-    found.sort(key=lambda rule: rule[2] == REPORT)  # what only reports stands behind everything else
+    found.sort(key=lambda rule: BEHIND.get(rule[2], 0))
     records = np.zeros((names.CATEGORY_LIMIT, 2), np.int64)
     for bit, category in enumerate(categories):
         rules = [(rank, *rule[1:]) for rank, rule in enumerate(found) if rule[0] == category]

@@ -283,7 +283,7 @@ class Directory:
         return ended[: 2 * found].copy()
 
     def end_again(self, flows: Any, ended: Ended) -> int:
-        """End those that `end_streams` ended and that are free again. Returns how many."""
+        """End those that `end_streams` ended and that are open again. Returns how many."""
         memory = np.frombuffer(flows, np.uint8)
         with _permitted(memory, self._control, ended) as (table, control, at):
             return int(_kernels()[4](table, control, at, len(ended) // 2))

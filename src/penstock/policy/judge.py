@@ -4,8 +4,9 @@ It knows neither packets nor protocols, neither time nor flows; whoever asks for
 
     court orders ─► his own list ─► rules: of those whose category has the host and whose service is on, the first
 
-Rules stand in the order of the configuration's services; one that only reports stands behind every other, else a report
-would open what another service refuses. A category's rules lie together, each with its place in the order of all.
+Rules stand in the order of the configuration's services; one that warns stands behind those that refuse, and one that only
+reports behind all others, else who goes on, or a report, would open what another service refuses. A category's rules lie
+together, each with its place in the order of all.
 """
 
 from penstock.compile.memory import count_trailing_zeros, put64, shared, u8, u16, u32, u64

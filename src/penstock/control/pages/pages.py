@@ -36,13 +36,15 @@ from penstock.policy.snapshot import (
 TEMPLATE = Path(__file__).with_name("block.html.j2")
 
 # The page needs nothing but its own style, and must not be sniffed or leave a trace in a Referer.
-PAGE_HEADERS = (
+CONTENT_POLICY = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'"
+OTHER_HEADERS = (
     "Content-Type: text/html; charset=utf-8",
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options: nosniff",
     "Referrer-Policy: no-referrer",
 )
-
+PAGE_HEADERS = (CONTENT_POLICY, *OTHER_HEADERS)
+# Whoever clicks the link has seen what the page says: no other page shows it in a frame under something else.
+WARNING_HEADERS = (f"{CONTENT_POLICY}; frame-ancestors 'none'", *OTHER_HEADERS)
 
 CONTINUE_LINK = f"{CONTINUE_QUERY}{TOKEN.decode()}"  # relative: the same address with this query
 
@@ -160,7 +162,7 @@ def _render_one(
         shown = category.replace("_", " ")
         reason = f"It is listed as {shown}. “{name}” asks before you go there."
         page = render_page(configuration, "This site may harm you", reason, category, name, CONTINUE_LINK)
-        yield (bit, WARN), build_response("403 Forbidden", PAGE_HEADERS, page)
+        yield (bit, WARN), build_response("403 Forbidden", WARNING_HEADERS, page)
     elif action == "redirect":
         url = service.redirect_url or configuration.page.redirect_url or ""
         headers = (f"Location: {build_location(url, category)}", "Referrer-Policy: no-referrer")
