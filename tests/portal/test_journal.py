@@ -58,11 +58,46 @@ def test_rows_are_what_events_say(journal: Journal) -> None:
     assert journal.list_rows(None, None, 10, "empty") == []
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b"{", b'{"action": 1}', b'{"action": "x", "timestamp": 5}', b"\xff"])
+NO_EVENTS = [
+    b"",
+    b"[]",
+    b"{",
+    b'{"action": 1}',
+    b'{"action": "x", "timestamp": 5}',
+    b"\xff",
+    b"[" * 50_000,
+    write_event(src_port=1 << 70),
+    write_event(src_port=-1),
+    write_event(dest_port="443"),
+    write_event(dest_port=1.5),
+    write_event(src_ip={"x": 1}),
+    write_event(dest_ip=["x"]),
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS, ids=lambda line: line[-30:].decode("ascii", "replace"))
 def test_what_is_no_event_is_lost_and_counted(journal: Journal, line: bytes) -> None:
     journal.write_lines([line, write_event()])
     assert journal.lost == 1
     assert len(journal.list_rows(None, None, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["\ud800.example", "\x00\x1b[31m.example", "\u202egnp.example", "<script>", "x" * 90_000]
+)
+def test_any_text_may_be_a_host(journal: Journal, host: str) -> None:
+    journal.write_lines([write_event(host=host), write_event(host=host, subscriber="\udfff")])
+    assert journal.lost == 0
+    assert all(row.host and len(row.host) <= 512 for row in journal.list_rows(None, None, 10))
+    assert json.dumps([pseudonymise(row, b"key") for row in journal.list_rows(None, None, 10)]).isascii()
+
+
+def test_who_says_another_time_keeps_nothing_for_longer(journal: Journal) -> None:
+    """Times are the packet process's, which may have been taken over."""
+    journal.write_lines([write_event(now_s() + 3650 * 86_400), write_event(NOW_S)])
+    assert max(row.at_s for row in journal.list_rows(None, None, 10)) <= now_s() + 60
+    assert not journal.forget(now_s() + 8 * 86_400, 7, 10**6)
+    assert journal.list_rows(None, None, 10) == []
 
 
 def test_an_event_of_a_cause_is_no_request(journal: Journal) -> None:

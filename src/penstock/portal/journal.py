@@ -63,15 +63,37 @@ class Refusals:
 
 
 def read_event(fields: Any) -> tuple[Any, ...] | None:
-    """The row of an event's line; None for what is no request. Raises ValueError, KeyError, TypeError."""
+    """The row of an event's line; None for what is no request.
+
+    What events say comes from the packet process in the end, which may have been taken over: no text of theirs is one
+    that cannot be kept, and no time is later than now, or it would be kept for longer than anything may be. Raises
+    ValueError, KeyError, TypeError.
+    """
     if not isinstance(fields, dict):
         raise TypeError("no event")
     if "action" not in fields:
         return None
     at_s = datetime.strptime(fields["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
     named = {**fields, "flow": fields.get("id")}
-    texts = (None if named.get(name) is None else str(named[name])[:TEXT_LIMIT] for name in TEXTS)
-    return (at_s, *texts, *(fields.get(name) for name in FIELDS[-4:]))
+    texts = (_read_text(named.get(name)) for name in TEXTS)
+    ends = [(_read_text(fields.get(f"{end}_ip")), _read_port(fields.get(f"{end}_port"))) for end in ("src", "dest")]
+    return (min(at_s, now_s()), *texts, *ends[0], *ends[1])
+
+
+def _read_text(said: Any) -> str | None:
+    if said is None:
+        return None
+    if isinstance(said, (dict, list)):
+        raise TypeError("no text")
+    return str(said)[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()[:TEXT_LIMIT]
+
+
+def _read_port(said: Any) -> int | None:
+    if said is None:
+        return None
+    if type(said) is not int or not 0 <= said <= 65_535:
+        raise ValueError("no port")
+    return said
 
 
 class Journal:
@@ -95,7 +117,7 @@ class Journal:
         for line in lines:
             try:
                 row = read_event(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 self.lost += 1
                 continue
             if row is not None:
