@@ -32,7 +32,7 @@ def limits(scene: Scene) -> None:
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1]x", "//", "null", "http://\xff"])
 def test_an_origin_that_is_none(scene: Scene, origin: str) -> None:
     headers = {"Origin": origin.encode("latin-1")}
-    answer = scene.call("POST", f"{PREFIX}/login", None, data={"token": "x"}, headers=headers)  # type: ignore[dict-item]
+    answer = scene.call("POST", f"{PREFIX}/login", None, data={"token": "x"}, headers=headers)
     assert answer.status_code == 403, answer.text
 
 
