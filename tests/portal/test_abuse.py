@@ -93,6 +93,7 @@ COSTLY: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", f"{HOME}/pause", {}),
     ("GET", f"{PREFIX}/explain?host=bad.example&subscriber=home", {}),
     ("GET", f"{HOME}/week", {}),
+    ("GET", f"{HOME}/events?action=none", {}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -13,7 +14,7 @@ import pytest
 
 from penstock.portal.command import parse_moment, pseudonymise
 from penstock.portal.database import DatabaseError
-from penstock.portal.journal import DELETED_AT_ONCE, Journal, Refusals, now_s
+from penstock.portal.journal import DELETED_AT_ONCE, Journal, now_s
 from penstock.portal.routes_events import build_week
 from penstock.portal.routing import PREFIX
 from tests.portal.scene import Scene
@@ -156,23 +157,44 @@ def test_a_file_of_another_program_is_not_touched(tmp_path: Path) -> None:
 
 
 # ---- the week ---------------------------------------------------------------------------------------------------------
-def test_a_week_counts_days_by_the_clock_of_the_subscriber() -> None:
+def test_a_week_counts_days_by_the_clock_of_the_subscriber(journal: Journal) -> None:
     zone = ZoneInfo("Europe/Madrid")
 
-    def at(text: str) -> float:
-        return datetime.fromisoformat(text).timestamp()
+    def refuse(text: str, host: str, category: str | None, **fields: Any) -> bytes:
+        return write_event(datetime.fromisoformat(text).timestamp(), host=host, category=category, **fields)
 
-    refusals = [
-        Refusals(at("2026-10-25T23:30:00+00:00"), "bad.example", "phishing"),  # the 26th there, behind the clock change
-        Refusals(at("2026-10-25T00:30:00+02:00"), "bad.example", "phishing"),
-        Refusals(at("2026-10-25T23:30:00+01:00"), "own.example", None),
-        Refusals(at("2026-10-19T23:30:00+02:00"), "late.example", "phishing"),  # the day before the first
-    ]
-    week = build_week("home", refusals, date(2026, 10, 20), zone, 7)
+    journal.write_lines(
+        [
+            refuse("2024-10-27T23:30:00+00:00", "bad.example", "phishing"),  # the 28th there, behind the clock change
+            refuse("2024-10-27T00:30:00+02:00", "bad.example", "gambling"),
+            refuse("2024-10-27T23:30:00+01:00", "own.example", None),
+            refuse("2024-10-27T23:30:00+01:00", "else.example", None, subscriber="office"),
+            refuse("2024-10-27T23:30:00+01:00", "told.example", "phishing", answer=None),
+            refuse("2024-10-27T23:30:00+01:00", "rewritten.example", None, reason="rewritten"),
+            refuse("2024-10-21T23:30:00+02:00", "late.example", "phishing"),  # the day before the first
+        ]
+    )
+    week = build_week(journal, "home", date(2024, 10, 22), zone, 7)
     assert [day.total for day in week.days] == [0, 0, 0, 0, 0, 2, 1]
-    assert week.days[5].categories == {"phishing": 1, "other": 1}
-    assert week.categories == ["phishing", "other"]
+    assert week.days[5].categories == {"gambling": 1, "other": 1}
+    assert week.days[6].categories == {"phishing": 1}
+    assert sorted(week.categories) == ["gambling", "other", "phishing"]
     assert [(one.host, one.count) for one in week.hosts] == [("bad.example", 2), ("own.example", 1)]
+    assert week.hosts[0].category == "phishing", "the last one's"
+
+
+def test_a_week_of_a_program_that_asks_without_end_is_counted_where_it_lies(journal: Journal) -> None:
+    lines = [write_event(NOW_S + number, host=f"{number}.example") for number in range(20_000)]
+    journal.write_lines(lines)
+    first = datetime.fromtimestamp(NOW_S, UTC).date()
+    tracemalloc.start()
+    try:
+        week = build_week(journal, "home", first, ZoneInfo("UTC"), 7)
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
+    assert sum(day.total for day in week.days) == 20_000
+    assert len(week.hosts) == 20
 
 
 def test_events_and_week_over_http(scene: Scene) -> None:

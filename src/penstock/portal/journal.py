@@ -6,7 +6,7 @@ full disk rows are lost and counted. It does not know who may read them.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,11 +55,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """How often which host was refused in a span of time."""
+    """What was refused to a subscriber, counted."""
 
-    at_s: float
-    host: str
-    category: str | None
+    by_day: list[tuple[int, str | None, int]]
+    """Day (from 0), category, how often."""
+    hosts: list[tuple[str, str | None, int, float]]
+    """The most refused first: host, the category of the last time, how often, when last."""
 
 
 def read_event(fields: Any) -> tuple[Any, ...] | None:
@@ -159,12 +160,22 @@ class Journal:
         with self._database.read() as connection:
             return [Row(*row) for row in connection.execute(query, (*values, limit))]
 
-    def read_refusals(self, subscriber: str, since_s: float) -> list[Refusals]:
-        """What was refused to a subscriber since then."""
-        query = f"SELECT at_s, host, category FROM events WHERE subscriber = ? AND at_s >= ? AND {REFUSED}"
+    def count_refusals(self, subscriber: str, bounds_s: Sequence[float], host_limit: int) -> Refusals:
+        """What was refused to a subscriber from the first of some moments to the last, by the days between them.
+
+        It is counted in the file: a program that asks without end makes a million rows.
+        """
+        range_s = (subscriber, bounds_s[0], bounds_s[-1])
+        condition = f"subscriber = ? AND at_s >= ? AND at_s < ? AND {REFUSED}"
+        day = " ".join(f"WHEN at_s < ? THEN {number}" for number in range(len(bounds_s) - 1))
+        days = f"SELECT CASE {day} END AS day, category, count(*) FROM events WHERE {condition} GROUP BY day, category"
+        hosts = f"""SELECT host, category, count(*), max(at_s) FROM events WHERE {condition} AND host IS NOT NULL
+            GROUP BY host ORDER BY 3 DESC, 1 LIMIT ?"""  # a bare column is of the row with the maximum (lang_select, 2.5)
         with self._database.read() as connection:
-            found = connection.execute(query, (subscriber, since_s)).fetchall()
-        return [Refusals(at_s, host or "", category) for at_s, host, category in found]
+            return Refusals(
+                connection.execute(days, (*bounds_s[1:], *range_s)).fetchall(),
+                connection.execute(hosts, (*range_s, host_limit)).fetchall(),
+            )
 
     def read_between(self, from_s: float, to_s: float) -> Iterator[Row]:
         """All events of a span of time."""

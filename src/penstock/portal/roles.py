@@ -49,7 +49,7 @@ RULES = {
     "resume": Rule(ALL, of_one=True, is_costly=True),
     "grant_override": Rule(STAFF, of_one=True),
     "revoke_override": Rule(STAFF, of_one=True),
-    "list_subscriber_events": Rule(ALL, of_one=True),
+    "list_subscriber_events": Rule(ALL, of_one=True, is_costly=True),
     "get_week": Rule(ALL, of_one=True, is_costly=True),
     "explain": Rule(ALL, of_one=True, is_costly=True),
     "list_events": Rule(OPERATOR),
