@@ -33,7 +33,7 @@ from penstock.policy.snapshot import Snapshot
 from penstock.portal.box import Box
 from penstock.portal.control_link import ControlLink
 from penstock.portal.portal import Portal
-from penstock.portal.process import configure_server
+from penstock.portal.process import bind_address, configure_server
 from penstock.portal.tokens import Role
 from tests.policy.worlds import world
 
@@ -225,9 +225,7 @@ def _hear(link: ControlLink) -> None:
 
 @contextmanager
 def _serving(server: uvicorn.Server) -> Iterator[str]:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
+    listener = bind_address("127.0.0.1:0")
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     end_s = time.monotonic() + 20

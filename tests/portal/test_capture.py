@@ -3,6 +3,7 @@
 import io
 import socket
 import time
+import tracemalloc
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from penstock.control.portal.tap import TapError, build_filter, lock_filter, open_tap
 from penstock.line.pcap import read_frames
 from penstock.portal.journal import now_s
-from penstock.portal.recording import PCAP_HEAD, RECORD_BYTES, WAIT_S, Recording, build_flow, find_flow
+from penstock.portal.recording import FLOW_LIMIT, PCAP_HEAD, RECORD_BYTES, WAIT_S, Recording, build_flow, find_flow
 from penstock.portal.routing import PREFIX
 from tests.portal.scene import Scene
 from tests.portal.test_journal import write_event
@@ -135,6 +136,28 @@ def test_what_waits_is_forgotten_in_time_and_bounded() -> None:
     big.write(written)
     assert len(written.getvalue()) == big.size_bytes <= 10_000
     assert len(written.getvalue()) == len(PCAP_HEAD) + sum(RECORD_BYTES + len(frame) for _, frame in big.kept)
+
+
+def test_a_flood_of_small_packets_and_flows_takes_no_more_memory_than_was_asked_for() -> None:
+    recording = Recording(1_000_000)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            recording.take(number, tcp_of_port(number))
+        assert tracemalloc.get_traced_memory()[0] < 1_200_000
+    finally:
+        tracemalloc.stop()
+    recording.mark(build_flow("10.0.0.1", number, SERVER, 443) for number in range(FLOW_LIMIT + 1))
+    assert recording.is_full
+    assert len(recording.refused) <= FLOW_LIMIT
+
+
+FRAME = tcp("10.0.0.1", 0)
+
+
+def tcp_of_port(number: int) -> bytes:
+    """The same as `tcp`, made quickly."""
+    return FRAME[:34] + number.to_bytes(2) + FRAME[36:]
 
 
 # ---- over HTTP --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -13,7 +14,7 @@ import pytest
 
 from penstock.portal.command import parse_moment, pseudonymise
 from penstock.portal.database import DatabaseError
-from penstock.portal.journal import DELETED_AT_ONCE, Journal, Refusals, now_s
+from penstock.portal.journal import DELETED_AT_ONCE, Journal, now_s
 from penstock.portal.routes_events import build_week
 from penstock.portal.routing import PREFIX
 from tests.portal.scene import Scene
@@ -58,11 +59,46 @@ def test_rows_are_what_events_say(journal: Journal) -> None:
     assert journal.list_rows(None, None, 10, "empty") == []
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b"{", b'{"action": 1}', b'{"action": "x", "timestamp": 5}', b"\xff"])
+NO_EVENTS = [
+    b"",
+    b"[]",
+    b"{",
+    b'{"action": 1}',
+    b'{"action": "x", "timestamp": 5}',
+    b"\xff",
+    b"[" * 50_000,
+    write_event(src_port=1 << 70),
+    write_event(src_port=-1),
+    write_event(dest_port="443"),
+    write_event(dest_port=1.5),
+    write_event(src_ip={"x": 1}),
+    write_event(dest_ip=["x"]),
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS, ids=lambda line: line[-30:].decode("ascii", "replace"))
 def test_what_is_no_event_is_lost_and_counted(journal: Journal, line: bytes) -> None:
     journal.write_lines([line, write_event()])
     assert journal.lost == 1
     assert len(journal.list_rows(None, None, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["\ud800.example", "\x00\x1b[31m.example", "\u202egnp.example", "<script>", "x" * 90_000]
+)
+def test_any_text_may_be_a_host(journal: Journal, host: str) -> None:
+    journal.write_lines([write_event(host=host), write_event(host=host, subscriber="\udfff")])
+    assert journal.lost == 0
+    assert all(row.host and len(row.host) <= 512 for row in journal.list_rows(None, None, 10))
+    assert json.dumps([pseudonymise(row, b"key") for row in journal.list_rows(None, None, 10)]).isascii()
+
+
+def test_who_says_another_time_keeps_nothing_for_longer(journal: Journal) -> None:
+    """Times are the packet process's, which may have been taken over."""
+    journal.write_lines([write_event(now_s() + 3650 * 86_400), write_event(NOW_S)])
+    assert max(row.at_s for row in journal.list_rows(None, None, 10)) <= now_s() + 60
+    assert not journal.forget(now_s() + 8 * 86_400, 7, 10**6)
+    assert journal.list_rows(None, None, 10) == []
 
 
 def test_an_event_of_a_cause_is_no_request(journal: Journal) -> None:
@@ -121,23 +157,44 @@ def test_a_file_of_another_program_is_not_touched(tmp_path: Path) -> None:
 
 
 # ---- the week ---------------------------------------------------------------------------------------------------------
-def test_a_week_counts_days_by_the_clock_of_the_subscriber() -> None:
+def test_a_week_counts_days_by_the_clock_of_the_subscriber(journal: Journal) -> None:
     zone = ZoneInfo("Europe/Madrid")
 
-    def at(text: str) -> float:
-        return datetime.fromisoformat(text).timestamp()
+    def refuse(text: str, host: str, category: str | None, **fields: Any) -> bytes:
+        return write_event(datetime.fromisoformat(text).timestamp(), host=host, category=category, **fields)
 
-    refusals = [
-        Refusals(at("2026-10-25T23:30:00+00:00"), "bad.example", "phishing"),  # the 26th there, behind the clock change
-        Refusals(at("2026-10-25T00:30:00+02:00"), "bad.example", "phishing"),
-        Refusals(at("2026-10-25T23:30:00+01:00"), "own.example", None),
-        Refusals(at("2026-10-19T23:30:00+02:00"), "late.example", "phishing"),  # the day before the first
-    ]
-    week = build_week("home", refusals, date(2026, 10, 20), zone, 7)
+    journal.write_lines(
+        [
+            refuse("2024-10-27T23:30:00+00:00", "bad.example", "phishing"),  # the 28th there, behind the clock change
+            refuse("2024-10-27T00:30:00+02:00", "bad.example", "gambling"),
+            refuse("2024-10-27T23:30:00+01:00", "own.example", None),
+            refuse("2024-10-27T23:30:00+01:00", "else.example", None, subscriber="office"),
+            refuse("2024-10-27T23:30:00+01:00", "told.example", "phishing", answer=None),
+            refuse("2024-10-27T23:30:00+01:00", "rewritten.example", None, reason="rewritten"),
+            refuse("2024-10-21T23:30:00+02:00", "late.example", "phishing"),  # the day before the first
+        ]
+    )
+    week = build_week(journal, "home", date(2024, 10, 22), zone, 7)
     assert [day.total for day in week.days] == [0, 0, 0, 0, 0, 2, 1]
-    assert week.days[5].categories == {"phishing": 1, "other": 1}
-    assert week.categories == ["phishing", "other"]
+    assert week.days[5].categories == {"gambling": 1, "other": 1}
+    assert week.days[6].categories == {"phishing": 1}
+    assert sorted(week.categories) == ["gambling", "other", "phishing"]
     assert [(one.host, one.count) for one in week.hosts] == [("bad.example", 2), ("own.example", 1)]
+    assert week.hosts[0].category == "phishing", "the last one's"
+
+
+def test_a_week_of_a_program_that_asks_without_end_is_counted_where_it_lies(journal: Journal) -> None:
+    lines = [write_event(NOW_S + number, host=f"{number}.example") for number in range(20_000)]
+    journal.write_lines(lines)
+    first = datetime.fromtimestamp(NOW_S, UTC).date()
+    tracemalloc.start()
+    try:
+        week = build_week(journal, "home", first, ZoneInfo("UTC"), 7)
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
+    assert sum(day.total for day in week.days) == 20_000
+    assert len(week.hosts) == 20
 
 
 def test_events_and_week_over_http(scene: Scene) -> None:

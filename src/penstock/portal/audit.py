@@ -4,6 +4,7 @@ It does not know what is written down (`roles`).
 """
 
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any
 
 from penstock.portal.database import Database
@@ -11,6 +12,7 @@ from penstock.portal.database import Database
 DAY_S = 86_400.0
 FIELDS = "entry, at_s, name, role, address, operation, method, path, subscriber, status"
 DELETED_AT_ONCE = 10_000
+ROW_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,30 @@ class Audit:
                 rows = connection.execute(f"{query} ORDER BY entry DESC LIMIT ?", (*values, limit))
             return [Entry(*row) for row in rows]
 
-    def forget(self, now_s: float, keep_days: int) -> bool:
-        """Delete what is older; True when there may be more."""
+    def name_subscriber(self, entry: int, subscriber: str) -> None:
+        """Write down whom it turned out to concern. Raises DatabaseError; then he must not be shown."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE audit SET subscriber=? WHERE entry=?", (subscriber, entry))
+
+    def forget(self, now_s: float, keep_days: int, row_limit: int = ROW_LIMIT) -> bool:
+        """Delete what is older; of too many rows the oldest of the token that has most, so that whoever fills the audit
+        pushes nobody else's out. True when there may be more to delete. Raises DatabaseError.
+        """
         query = "DELETE FROM audit WHERE entry IN (SELECT entry FROM audit WHERE at_s < ? ORDER BY at_s LIMIT ?)"
         with self._database.write() as connection:
             old = connection.execute(query, (now_s - keep_days * DAY_S, DELETED_AT_ONCE)).rowcount
-        return old == DELETED_AT_ONCE
+            many = self._forget_loudest(connection, row_limit)
+        return old == DELETED_AT_ONCE or many > 0
+
+    def _forget_loudest(self, connection: Connection, row_limit: int) -> int:
+        first, last = connection.execute("SELECT min(entry), max(entry) FROM audit").fetchone()
+        if last is None or last - first < row_limit:
+            return 0
+        counts = connection.execute("SELECT token, count(*) FROM audit GROUP BY token ORDER BY 2 DESC").fetchall()
+        missing = sum(count for _, count in counts) - row_limit
+        if missing <= 0:
+            return 0
+        second = counts[1][1] if len(counts) > 1 else 0
+        count = min(missing, DELETED_AT_ONCE, max(counts[0][1] - second, 1))
+        query = "DELETE FROM audit WHERE entry IN (SELECT entry FROM audit WHERE token IS ? ORDER BY entry LIMIT ?)"
+        return connection.execute(query, (counts[0][0], count)).rowcount

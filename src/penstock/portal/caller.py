@@ -4,6 +4,7 @@ A page's session (a cookie) changes something only from our own pages: with `Ori
 `X-Penstock`, which no other site can send. It does not know what the operations do.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,7 @@ from penstock.portal.tokens import Token
 COOKIE = "penstock_session"
 OWN_HEADER = "x-penstock"
 SAFE = ("GET", "HEAD", "OPTIONS")
-PATH_LIMIT = 1000
+PATH_LIMIT, ID_LIMIT = 1000, 253  # characters of a row of the audit
 UNAUTHORISED = "expected a token that holds: `Authorization: Bearer ...`"
 FORBIDDEN = "this token is not for that"
 
@@ -48,9 +49,16 @@ def authorise(request: Request, here: Here, bearer: Bearer, session: Cookie) -> 
     token = _find_token(request, here, bearer, session, address)
     operation = str(getattr(request.scope.get("route"), "operation_id", ""))
     rule, subscriber = RULES[operation], _find_subscriber(request)
-    if (wait_s := here.calls.wait_s(token.id)) > 0:
-        raise _too_many(wait_s, "this token calls too often")
+    check_calls(here, token)
+    request.state.is_staff = token.role != "selfcare"
     is_allowed = may(token, operation, subscriber)
+    if (
+        is_allowed
+        and rule.is_costly
+        and token.role == "selfcare"
+        and (wait_s := here.costly.wait_s(token.subscriber)) > 0
+    ):
+        raise _too_many(wait_s, "this subscriber asks for that too often")
     if rule.is_audited or not is_allowed:
         request.state.audit_entry = _begin_audit(request, here, Caller(token, address), operation, subscriber, rule)
     if not is_allowed:
@@ -91,11 +99,18 @@ def note_failure(here: Portal, address: str) -> None:
     log.warning("a wrong token", address=address)
 
 
+def check_calls(here: Portal, token: Token) -> None:
+    """Raise the problem of a token that calls too often."""
+    if (wait_s := here.calls.wait_s(token.id)) > 0:
+        raise _too_many(wait_s, "this token calls too often")
+
+
 def check_origin(request: Request) -> None:
     """Raise the problem of a change that another site's page may have asked for."""
     origin, host = request.headers.get("origin"), request.headers.get("host")
-    if request.headers.get(OWN_HEADER) or (origin and host and urlsplit(origin).netloc == host):
-        return
+    with suppress(ValueError):  # an origin that is none
+        if request.headers.get(OWN_HEADER) or (origin and host and urlsplit(origin).netloc == host):
+            return
     raise ProblemError(403, "expected `Origin` of this server, or the header `X-Penstock: 1`")
 
 
@@ -126,5 +141,5 @@ def _begin_audit(
         operation=operation,
         method=request.method,
         path=(request.url.path + query)[:PATH_LIMIT],
-        subscriber=subscriber if rule.of_one else None,
+        subscriber=subscriber[:ID_LIMIT] if rule.of_one and subscriber is not None else None,
     )

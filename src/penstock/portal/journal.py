@@ -6,7 +6,7 @@ full disk rows are lost and counted. It does not know who may read them.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,23 +55,46 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """How often which host was refused in a span of time."""
+    """What was refused to a subscriber, counted."""
 
-    at_s: float
-    host: str
-    category: str | None
+    by_day: list[tuple[int, str | None, int]]
+    """Day (from 0), category, how often."""
+    hosts: list[tuple[str, str | None, int, float]]
+    """The most refused first: host, the category of the last time, how often, when last."""
 
 
 def read_event(fields: Any) -> tuple[Any, ...] | None:
-    """The row of an event's line; None for what is no request. Raises ValueError, KeyError, TypeError."""
+    """The row of an event's line; None for what is no request.
+
+    What events say comes from the packet process in the end, which may have been taken over: no text of theirs is one
+    that cannot be kept, and no time is later than now, or it would be kept for longer than anything may be. Raises
+    ValueError, KeyError, TypeError.
+    """
     if not isinstance(fields, dict):
         raise TypeError("no event")
     if "action" not in fields:
         return None
     at_s = datetime.strptime(fields["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
     named = {**fields, "flow": fields.get("id")}
-    texts = (None if named.get(name) is None else str(named[name])[:TEXT_LIMIT] for name in TEXTS)
-    return (at_s, *texts, *(fields.get(name) for name in FIELDS[-4:]))
+    texts = (_read_text(named.get(name)) for name in TEXTS)
+    ends = [(_read_text(fields.get(f"{end}_ip")), _read_port(fields.get(f"{end}_port"))) for end in ("src", "dest")]
+    return (min(at_s, now_s()), *texts, *ends[0], *ends[1])
+
+
+def _read_text(said: Any) -> str | None:
+    if said is None:
+        return None
+    if isinstance(said, (dict, list)):
+        raise TypeError("no text")
+    return str(said)[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()[:TEXT_LIMIT]
+
+
+def _read_port(said: Any) -> int | None:
+    if said is None:
+        return None
+    if type(said) is not int or not 0 <= said <= 65_535:
+        raise ValueError("no port")
+    return said
 
 
 class Journal:
@@ -95,7 +118,7 @@ class Journal:
         for line in lines:
             try:
                 row = read_event(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 self.lost += 1
                 continue
             if row is not None:
@@ -137,12 +160,22 @@ class Journal:
         with self._database.read() as connection:
             return [Row(*row) for row in connection.execute(query, (*values, limit))]
 
-    def read_refusals(self, subscriber: str, since_s: float) -> list[Refusals]:
-        """What was refused to a subscriber since then."""
-        query = f"SELECT at_s, host, category FROM events WHERE subscriber = ? AND at_s >= ? AND {REFUSED}"
+    def count_refusals(self, subscriber: str, bounds_s: Sequence[float], host_limit: int) -> Refusals:
+        """What was refused to a subscriber from the first of some moments to the last, by the days between them.
+
+        It is counted in the file: a program that asks without end makes a million rows.
+        """
+        range_s = (subscriber, bounds_s[0], bounds_s[-1])
+        condition = f"subscriber = ? AND at_s >= ? AND at_s < ? AND {REFUSED}"
+        day = " ".join(f"WHEN at_s < ? THEN {number}" for number in range(len(bounds_s) - 1))
+        days = f"SELECT CASE {day} END AS day, category, count(*) FROM events WHERE {condition} GROUP BY day, category"
+        hosts = f"""SELECT host, category, count(*), max(at_s) FROM events WHERE {condition} AND host IS NOT NULL
+            GROUP BY host ORDER BY 3 DESC, 1 LIMIT ?"""  # a bare column is of the row with the maximum (lang_select, 2.5)
         with self._database.read() as connection:
-            found = connection.execute(query, (subscriber, since_s)).fetchall()
-        return [Refusals(at_s, host or "", category) for at_s, host, category in found]
+            return Refusals(
+                connection.execute(days, (*bounds_s[1:], *range_s)).fetchall(),
+                connection.execute(hosts, (*range_s, host_limit)).fetchall(),
+            )
 
     def read_between(self, from_s: float, to_s: float) -> Iterator[Row]:
         """All events of a span of time."""

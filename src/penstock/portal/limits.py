@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 BUCKET_LIMIT = 4096  # who asked last has one; who is forgotten begins with a full one
 FAILURES_PER_S, FAILURES_BURST = 1 / 6, 10.0  # of one address: wrong tokens
+COSTLY_PER_S, COSTLY_BURST = 1.0, 40.0  # of one subscriber, by tokens of his own: what keeps others busy
 
 
 class Limits:

@@ -11,7 +11,7 @@ from penstock.portal.box import Box
 from penstock.portal.capture import Captures
 from penstock.portal.database import Database
 from penstock.portal.journal import Journal, now_s
-from penstock.portal.limits import FAILURES_BURST, FAILURES_PER_S, Limits
+from penstock.portal.limits import COSTLY_BURST, COSTLY_PER_S, FAILURES_BURST, FAILURES_PER_S, Limits
 from penstock.portal.rates import Rates
 from penstock.portal.schema import open_database
 from penstock.portal.tokens import Tokens
@@ -30,6 +30,7 @@ class Portal:
     calls: Limits
     failures: Limits
     captures: Captures
+    costly: Limits = field(default_factory=lambda: Limits(COSTLY_PER_S, COSTLY_BURST))
     rates: Rates = field(default_factory=Rates)
     watchers: int = 0
     """Who watches live."""
@@ -55,6 +56,7 @@ class Portal:
         self.captures.forget(now_s(), settings.keep_days)
         while self.audit.forget(now_s(), settings.audit_days):
             pass
+        self.database.forget_log()
 
     def close(self) -> None:
         """Close the files."""

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from penstock.errors import PenstockError
 
 MEDIA_TYPE = "application/problem+json"
+ERRORS_TOLD, WHERE_LIMIT = 20, 200
+ABSENT = "a part of the box does not answer now: nothing was changed; ask again"
 
 log = structlog.get_logger()
 
@@ -74,13 +76,15 @@ def _answer_http(request: Request, error: Any) -> JSONResponse:
 
 
 def _answer_validation(request: Request, error: Any) -> JSONResponse:
-    wrong = [Wrong(where=".".join(map(str, one["loc"])), what=str(one["msg"])) for one in error.errors()]
+    told = error.errors()[:ERRORS_TOLD]
+    wrong = [Wrong(where=".".join(map(str, one["loc"]))[:WHERE_LIMIT], what=str(one["msg"])) for one in told]
     return build_response(422, "; ".join(f"{one.where}: {one.what}" for one in wrong[:5]), errors=wrong)
 
 
 def _answer_unavailable(request: Request, error: Any) -> JSONResponse:
-    """A part of the box that does not answer, or a file that cannot be used now."""
-    return build_response(503, str(error), {"Retry-After": "5"})
+    """A part of the box that does not answer, or a file that cannot be used now: which, is for those who look after it."""
+    detail = str(error) if getattr(request.state, "is_staff", False) else ABSENT
+    return build_response(503, detail, {"Retry-After": "5"})
 
 
 def _answer_defect(request: Request, error: Exception) -> JSONResponse:

@@ -32,13 +32,13 @@ from penstock.line.pins import Pins
 from penstock.line.privileges import keep_file_rights
 from penstock.portal.app import build_app
 from penstock.portal.box import Box
+from penstock.portal.connections import BoundedProtocol, Listener
 from penstock.portal.control_link import ControlLink
 from penstock.portal.journal import Journal
 from penstock.portal.portal import Portal
 
 NICE = 5
 BACKLOG = 128
-CONNECTIONS = 256
 MESSAGE_BYTES = 1 << 17
 BATCH_LINES = 2000
 FORGET_S = 60.0  # between looks for what is too old
@@ -62,15 +62,13 @@ class PortalError(PenstockError):
     """The portal cannot serve; the text names the cure."""
 
 
-def bind_address(listen: str) -> socket.socket:
+def bind_address(listen: str) -> Listener:
     """A socket that listens there. Raises PortalError."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(
-            family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-        )  # by which asyncio knows to send at once
+        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # by which asyncio knows to send at once
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
@@ -125,10 +123,11 @@ def configure_server(portal: Portal, settings: ApiSettings) -> Server:
             lifespan="off",
             access_log=False,
             log_config=None,
+            log_level="error",  # what it warns of, anybody can make it warn of
+            http=BoundedProtocol,
             server_header=False,
             proxy_headers=False,
             ws="none",
-            limit_concurrency=CONNECTIONS,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=END_S,
             ssl_certfile=str(tls.certificate) if tls else None,

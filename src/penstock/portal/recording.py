@@ -21,6 +21,8 @@ TCP, UDP = 6, 17
 PASSED = (0, 43, 60)  # extension headers in front of the ports: options, routing, destination
 PCAP_HEAD = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1)  # nanoseconds, Ethernet
 RECORD_BYTES = 16
+FRAME_COST_BYTES = 640  # of memory, beside the bytes of a frame that waits
+FLOW_LIMIT = 10_000  # of more than that nobody learns more
 
 Flow = frozenset[tuple[bytes, int]]
 """Both ends of a flow: address (4 or 16 bytes) and port."""
@@ -77,9 +79,9 @@ class Recording:
             self._keep(at_ns, frame)
             return
         self._waiting.append((at_ns, flow, frame))
-        self._waiting_bytes += len(frame)
+        self._waiting_bytes += FRAME_COST_BYTES + len(frame)
         while self._waiting_bytes > self.limit_bytes or self._waiting[0][0] < at_ns - WAIT_S * 1e9:
-            self._waiting_bytes -= len(self._waiting.popleft()[2])
+            self._waiting_bytes -= FRAME_COST_BYTES + len(self._waiting.popleft()[2])
             if not self._waiting:
                 break
 
@@ -87,6 +89,9 @@ class Recording:
         """These flows were refused."""
         new = set(flows) - self.refused
         if not new:
+            return
+        if len(self.refused) + len(new) > FLOW_LIMIT:
+            self.is_full = True
             return
         self.refused |= new
         waiting, self._waiting = self._waiting, deque()
@@ -96,7 +101,7 @@ class Recording:
                 self._keep(at_ns, frame)
             else:
                 self._waiting.append((at_ns, flow, frame))
-                self._waiting_bytes += len(frame)
+                self._waiting_bytes += FRAME_COST_BYTES + len(frame)
 
     def _keep(self, at_ns: int, frame: bytes) -> None:
         size_bytes = RECORD_BYTES + len(frame)

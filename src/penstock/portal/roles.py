@@ -22,6 +22,8 @@ class Rule:
     is_audited: bool = True
     of_one: bool = False
     """It concerns one subscriber."""
+    is_costly: bool = False
+    """It keeps the register or the lists busy: by tokens of his own a subscriber asks for it so often and no oftener."""
 
 
 RULES = {
@@ -41,15 +43,15 @@ RULES = {
     "get_subscriber": Rule(STAFF, of_one=True),
     "change_subscriber": Rule(OPERATOR, of_one=True),
     "get_choices": Rule(ALL, of_one=True),
-    "replace_choices": Rule(ALL, of_one=True),
-    "change_choices": Rule(ALL, of_one=True),
-    "pause": Rule(ALL, of_one=True),
-    "resume": Rule(ALL, of_one=True),
+    "replace_choices": Rule(ALL, of_one=True, is_costly=True),
+    "change_choices": Rule(ALL, of_one=True, is_costly=True),
+    "pause": Rule(ALL, of_one=True, is_costly=True),
+    "resume": Rule(ALL, of_one=True, is_costly=True),
     "grant_override": Rule(STAFF, of_one=True),
     "revoke_override": Rule(STAFF, of_one=True),
-    "list_subscriber_events": Rule(ALL, of_one=True),
-    "get_week": Rule(ALL, of_one=True),
-    "explain": Rule(ALL, of_one=True),
+    "list_subscriber_events": Rule(ALL, of_one=True, is_costly=True),
+    "get_week": Rule(ALL, of_one=True, is_costly=True),
+    "explain": Rule(ALL, of_one=True, is_costly=True),
     "list_events": Rule(OPERATOR),
     "list_tokens": Rule(OPERATOR),
     "create_token": Rule(OPERATOR),

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 from urllib.parse import unquote
 
-from penstock.control.subscribers.choices import ChoicesError, check_choices, parse_host
+from penstock.control.subscribers.choices import TEXT_LIMIT, ChoicesError, check_choices, parse_host
 from penstock.portal.answers import OverrideAsked, PathId, PauseMinutes, PauseUntil
 from penstock.portal.caller import Caller, Known
 from penstock.portal.choice_shapes import ChoicesSeen, ChoicesShape, describe_effective, find_pause
@@ -111,6 +111,8 @@ def _parse_name(text: str) -> str:
 
 def _set_choices(here: Portal, subscriber: str, given: dict[str, Any], caller: Caller) -> ChoicesSeen:
     find_known(here, subscriber)
+    if sum(map(len, (*given.get("allow", ()), *given.get("deny", ())))) > TEXT_LIMIT:  # to read names takes time
+        raise ProblemError(422, f"expected at most {TEXT_LIMIT:,} characters in all")
     try:
         choices = check_choices(given)
     except ChoicesError as error:

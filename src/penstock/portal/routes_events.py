@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from fastapi import Query
 
 from penstock.portal.answers import DaySeen, EventSeen, EventsSeen, HostSeen, PathId, Week
-from penstock.portal.journal import Refusals, Row, now_s, stamp_time
+from penstock.portal.journal import Journal, Row, now_s, stamp_time
 from penstock.portal.portal import Here
 from penstock.portal.routes_subscribers import find_known
 from penstock.portal.routing import NOT_FOUND, make_router
@@ -44,39 +44,28 @@ def list_subscriber_events(
 def get_week(here: Here, subscriber: PathId) -> Week:
     """What was refused to a subscriber in the last seven days, by day (of his time zone) and category."""
     zone = ZoneInfo(find_known(here, subscriber).choices.zone or here.box.configuration.subscriber_register.zone)
-    today = datetime.fromtimestamp(now_s(), zone).date()
-    first = today - timedelta(days=DAYS - 1)
-    since = datetime(first.year, first.month, first.day, tzinfo=zone)
-    return build_week(
-        subscriber, here.journal.read_refusals(subscriber, since.timestamp()), first, zone, here.settings.keep_days
-    )
+    first = datetime.fromtimestamp(now_s(), zone).date() - timedelta(days=DAYS - 1)
+    return build_week(here.journal, subscriber, first, zone, here.settings.keep_days)
 
 
-def build_week(subscriber: str, refusals: list[Refusals], first: date, zone: ZoneInfo, kept_days: int) -> Week:
-    """A week of refusals, counted."""
-    days: dict[date, Counter[str]] = {first + timedelta(days=number): Counter() for number in range(DAYS)}
-    hosts: dict[str, list[Refusals]] = {}
-    for one in refusals:
-        day = days.get(datetime.fromtimestamp(one.at_s, zone).date())
-        if day is None:
-            continue
-        day[one.category or OTHER] += 1
-        if one.host:
-            hosts.setdefault(one.host, []).append(one)
-    most = sorted(hosts.items(), key=lambda item: (-len(item[1]), item[0]))[:HOSTS_SHOWN]
+def build_week(journal: Journal, subscriber: str, first: date, zone: ZoneInfo, kept_days: int) -> Week:
+    """What was refused to a subscriber in the week that begins with a day."""
+    dates = [first + timedelta(days=number) for number in range(DAYS + 1)]
+    bounds = [datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() for day in dates]
+    found = journal.count_refusals(subscriber, bounds, HOSTS_SHOWN)
+    days: list[Counter[str]] = [Counter() for _ in range(DAYS)]
+    for number, category, count in found.by_day:
+        days[number][category or OTHER] += count
     return Week(
         subscriber=subscriber,
         zone=zone.key,
-        days=[DaySeen(date=day, total=found.total(), categories=dict(found)) for day, found in days.items()],
-        categories=[name for name, _ in sum(days.values(), Counter()).most_common()],
+        days=[
+            DaySeen(date=day, total=one.total(), categories=dict(one)) for day, one in zip(dates, days, strict=False)
+        ],
+        categories=[name for name, _ in sum(days, Counter()).most_common()],
         hosts=[
-            HostSeen(
-                host=host,
-                category=found[-1].category,
-                count=len(found),
-                last=stamp_time(max(one.at_s for one in found)),
-            )
-            for host, found in most
+            HostSeen(host=host, category=category, count=count, last=stamp_time(last_s))
+            for host, category, count, last_s in found.hosts
         ],
         kept_days=kept_days,
     )

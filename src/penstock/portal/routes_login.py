@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 
 from penstock.portal.answers import Me, read_time
-from penstock.portal.caller import COOKIE, Known, check_failures, check_origin, note_failure
+from penstock.portal.caller import COOKIE, Known, check_calls, check_failures, check_origin, note_failure
 from penstock.portal.journal import now_s
 from penstock.portal.portal import Here
 from penstock.portal.problems import ProblemError
@@ -39,6 +39,7 @@ def login(
     if found is None:
         note_failure(here, address)
         raise ProblemError(401, "no token that holds")
+    check_calls(here, found)
     entry = here.audit.begin(
         now_s(),
         found.id,

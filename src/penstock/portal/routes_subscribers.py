@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 
 from penstock.control.subscribers.known import Known as KnownOne
 from penstock.control.subscribers.known import KnownPlace
@@ -47,6 +47,7 @@ def list_subscribers(
 
 @router.get("/subscribers/by-address", operation_id="find_subscriber", responses=NOT_FOUND)
 def find_subscriber(
+    request: Request,
     here: Here,
     address: Annotated[str, Query(max_length=64, examples=["192.0.2.1", "2001:db8::1"])],
     port: Annotated[int, Query(ge=0, le=65_535)] = 0,
@@ -60,6 +61,7 @@ def find_subscriber(
     found = here.box.known().find_by_address(packed, port, _find_scope(here, scope))
     if found is None:
         raise ProblemError(404, "nobody is at this address")
+    here.audit.name_subscriber(request.state.audit_entry, found.id)
     return _describe(here, found)
 
 

@@ -13,6 +13,7 @@ CREATE TABLE audit(entry INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, 
     address TEXT NOT NULL, operation TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, subscriber TEXT,
     status INTEGER);
 CREATE INDEX audit_time ON audit(at_s);
+CREATE INDEX audit_token ON audit(token);
 CREATE INDEX audit_subscriber ON audit(subscriber, entry) WHERE subscriber IS NOT NULL;
 CREATE TABLE captures(capture INTEGER PRIMARY KEY AUTOINCREMENT, subscriber TEXT NOT NULL, by TEXT NOT NULL,
     begun_s REAL NOT NULL, ends_s REAL NOT NULL, limit_bytes INTEGER NOT NULL, state TEXT NOT NULL, size_bytes INTEGER,

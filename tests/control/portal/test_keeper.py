@@ -104,7 +104,15 @@ def test_words_are_answered_with_their_number(keeper: PortalKeeper) -> None:
         talk.send(json.dumps(said).encode())
         keeper.look_after()
         assert json.loads(talk.recv(1000)) == wanted
-    for garbage in (b"x", b"[]", b"{}", b'{"say": 1, "number": "x"}'):
+    for garbage in (
+        b"x",
+        b"[]",
+        b"{}",
+        b'{"say": 1, "number": "x"}',
+        b'{"say": "tell", "number": 1e999}',
+        b'{"say": "tell", "number": NaN}',
+        b"[" * 60_000,
+    ):
         talk.send(garbage)
         keeper.look_after()
     with pytest.raises(BlockingIOError):

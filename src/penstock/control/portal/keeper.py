@@ -174,8 +174,8 @@ class PortalKeeper:
         try:
             said = dict(json.loads(content))
             word, number = str(said.pop("say")), int(said.pop("number", 0))
-        except (ValueError, TypeError, KeyError):
-            return
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return  # whoever took the portal over says anything
         if word == LAST_WORDS:
             self._last_words = str(said.get("why", ""))[:500]
             return

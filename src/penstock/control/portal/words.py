@@ -21,12 +21,14 @@ from penstock.control.health import Health, find_median_ms
 from penstock.control.ledger import find_quantile_us
 from penstock.control.line_watch import LineWatch
 from penstock.control.policy_in_force import PolicyInForce
-from penstock.control.portal.tap import open_tap
+from penstock.control.portal.tap import PREFIX_LIMIT, open_tap
 from penstock.control.reporter import Reporter
 from penstock.errors import PenstockError
 from penstock.kernel.tables import LAYOUT_VERSION
 from penstock.line.inline import SIDES, Control, Pair
 from penstock.line.pins import Pins, find_tables, open_switches
+
+NAME_LIMIT = 100  # of a token's name in the log
 
 log = structlog.get_logger()
 
@@ -69,9 +71,9 @@ class PortalWords:
         if word == "tell":
             return self._tell(), []
         if word == "switch":
-            return self._turn(bool(said.get("on")), str(said.get("by"))), []
+            return self._turn(bool(said.get("on")), _name_caller(said)), []
         if word == "reload":
-            log.info("the portal asks for a reload", by=str(said.get("by")))
+            log.info("the portal asks for a reload", by=_name_caller(said))
             self.run.reloads = True
             return {}, []
         if word == "tap":
@@ -85,9 +87,11 @@ class PortalWords:
         return {"changed": any(changed)}
 
     def _tap(self, said: dict[str, Any]) -> int:
-        prefixes = [str(prefix) for prefix in said.get("prefixes", [])]
+        prefixes = said.get("prefixes")
+        if not isinstance(prefixes, list) or len(prefixes) > PREFIX_LIMIT:
+            raise WordError(f"expected a list of at most {PREFIX_LIMIT} prefixes")
         with open_tap(self.run.pair.ingress, prefixes) as tap:
-            log.warning("the portal records packets", prefixes=prefixes, by=str(said.get("by")))
+            log.warning("the portal records packets", prefixes=prefixes, by=_name_caller(said))
             return tap.detach()
 
     def _tell(self) -> dict[str, Any]:
@@ -143,6 +147,10 @@ class PortalWords:
             "is_held": watch is not None and watch.held == side,
             "mtu": link.mtu if link else 0,
         }
+
+
+def _name_caller(said: dict[str, Any]) -> str:
+    return str(said.get("by"))[:NAME_LIMIT]
 
 
 def _describe_health(health: Health) -> dict[str, Any]:
