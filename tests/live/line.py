@@ -88,11 +88,13 @@ def build_line(here: Path, pair: Certificate, vlan: tuple[int, ...] = (), **sett
             stop_box(topology, line.box)
 
 
-def live(*programs: str) -> list[pytest.MarkDecorator]:
-    """The marks of a live module; skipped with a reason without root, a recent kernel, or these programs."""
+def live(*programs: str, alone: bool = False) -> list[pytest.MarkDecorator]:
+    """The marks of a live module; skipped with a reason without root, a recent kernel, or these programs. `alone`: it
+    measures times, or looks for what is left of all, so nothing else runs beside it."""
     missing = [program for program in programs if shutil.which(program) is None]
     reason = find_obstacle() or (f"not installed: {', '.join(missing)}" if missing else "")
-    return [pytest.mark.live, pytest.mark.skipif(bool(reason), reason=reason)]
+    marks = [pytest.mark.live, pytest.mark.skipif(bool(reason), reason=reason)]
+    return [*marks, pytest.mark.alone] if alone else marks
 
 
 def _read_events(path: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from tests.live.crossing import LATE_LIMIT, Crossing, count_reason
 from tests.live.line import Line, live
 from tests.soak.faults import KINDS, Pace, do_fault
 
-pytestmark = live("openssl", "nginx", "curl")
+pytestmark = live("openssl", "nginx", "curl", alone=True)
 
 TRANSFER_S = 7.0
 CALM_S = 1.0  # before a fault and after it

@@ -9,7 +9,7 @@ from penstock.demo.names import SAFE, SEARCH, TRANSPORTS
 from penstock.demo.namespaces import NAMESPACES
 from tests.live.line import live
 
-pytestmark = live("curl", "openssl", "ip", "unbound")
+pytestmark = live("curl", "openssl", "ip", "unbound", alone=True)
 
 
 def left_over(pid: int) -> list[str]:

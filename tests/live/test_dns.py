@@ -42,7 +42,7 @@ from tests.live.dns_fixtures import AT_ONCE_MS, CLIENTS, FAMILIES, RETRY_S, TRIE
 from tests.live.line import BAD, live
 from tests.live.quic import Carry, Watch, carry_fragments, carry_super_packet
 
-pytestmark = live("openssl", "unbound", "dig", "kdig", "delv")
+pytestmark = live("openssl", "unbound", "dig", "kdig", "delv", alone=True)
 
 EDNS_PADDING = 12
 NOERROR, NXDOMAIN = dns.rcode.NOERROR, dns.rcode.NXDOMAIN

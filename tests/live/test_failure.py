@@ -12,7 +12,7 @@ from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, live
 from tests.live.processes import Loaded, broken, find_packet_processes, is_blocked, kill
 
-pytestmark = live("openssl", "nginx", "curl")
+pytestmark = live("openssl", "nginx", "curl", alone=True)
 
 RATE = 1000
 LIGHT_RATE = 100  # where a start is timed, which is not to compete with the load

@@ -24,7 +24,7 @@ from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics, wait_for
 from tests.live.processes import Asked, Loaded, broken, find_packet_processes, is_blocked, reload
 
-pytestmark = live("openssl", "nginx", "curl")
+pytestmark = live("openssl", "nginx", "curl", alone=True)
 
 RATE = 1000
 FAULT_S = 1.0  # into the load

@@ -29,7 +29,7 @@ from penstock.path.holds import HOLDS_BYTES
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 
-pytestmark = [*live("openssl", "curl", "unbound"), pytest.mark.timeout(120)]
+pytestmark = [*live("openssl", "curl", "unbound", alone=True), pytest.mark.timeout(120)]
 
 FLOODS = ("syn", "hello", "dns", "initial", "ids", "byte")
 RATE = 10_000

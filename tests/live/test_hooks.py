@@ -21,7 +21,7 @@ from tests.live.line import BAD, Line, build_line, live
 from tests.live.metrics import LISTEN, read_metrics
 from tests.live.processes import PATIENCE_S, find_children
 
-pytestmark = live("openssl", "curl")
+pytestmark = live("openssl", "curl", alone=True)
 
 BUDGET_MS = 60
 CODE = """

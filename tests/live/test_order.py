@@ -10,7 +10,7 @@ from penstock.demo.topology import CLIENT_INTERFACE, HOME, Topology, server_addr
 from tests.live.line import Line, live
 from tests.live.sink import Sink
 
-pytestmark = live("openssl", "ethtool")
+pytestmark = live("openssl", "ethtool", alone=True)
 
 PORT = 8091
 FLIGHTS = 1000

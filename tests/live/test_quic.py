@@ -37,7 +37,7 @@ from tests.live.quic import (
     visit,
 )
 
-pytestmark = live("openssl", "caddy", "chromium")
+pytestmark = live("openssl", "caddy", "chromium", alone=True)
 
 ODD = "odd.example.test"  # as long as BAD, and on no list
 REFUSED_S = 0.3  # after this a client's own timers speak, not we

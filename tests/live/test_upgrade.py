@@ -28,7 +28,7 @@ from tests.live.crossing import LATE_LIMIT, Crossing, count_reason
 from tests.live.line import Line, live
 from tests.live.processes import is_blocked
 
-pytestmark = live("openssl", "nginx", "curl")
+pytestmark = live("openssl", "nginx", "curl", alone=True)
 
 FLOWS = 65536  # as the line's configuration has it
 LAST_S = 1.0  # of traffic behind a take-over
