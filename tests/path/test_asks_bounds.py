@@ -14,6 +14,7 @@ from penstock.path import asks as a
 from penstock.path.ask_rings import ANSWER_ACTION, ANSWER_BYTES, ANSWER_COUNT, ANSWER_URL_BYTES, ASK_COUNT
 from penstock.path.replays import drop_asks
 from penstock.path.said import SAID_NS
+from penstock.path.slots import LARGE_COUNT, MIDDLE_COUNT
 from tests.path.asking import (
     ASKED,
     BAD,
@@ -163,6 +164,21 @@ def test_nobody_takes_all_the_room(box: AskingBox) -> None:
     assert name_of(talk_in(box, Flow("10.2.0.10")).client(ASKED)) == "held"
     box.turn(BUDGET_MS + 1)
     assert box.path_counts()["allowed"] == 701
+    box.asked()
+
+
+def test_nobody_takes_all_the_room_for_long_packets(box: AskingBox) -> None:
+    def ask(client: str, path_bytes: int) -> str:
+        long = request("asked.test", "GET", "/" + "p" * path_bytes)
+        return name_of(talk_in(box, Flow(client)).client(long, gso_size=1448, checksum="bare"))
+
+    for path_bytes, count in ((40_000, LARGE_COUNT), (2_000, MIDDLE_COUNT)):
+        half = count // 2
+        outcomes = [ask("10.1.0.9", path_bytes) for _ in range(count)]
+        assert outcomes == ["held"] * half + ["allowed"] * half
+        assert ask("10.2.0.10", path_bytes) == "held", "there is room for others"
+        box.check_ledger()
+    box.turn(BUDGET_MS + 1)
     box.asked()
 
 
