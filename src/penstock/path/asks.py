@@ -73,7 +73,7 @@ SHARE_COUNT, SHARE_BYTES = 256, 32  # by the owner's number: a word for each siz
 # The memory: words, shares, lines, the queue of those whose budget ends next, the answer at hand, what was said, slots.
 A_OPEN, A_SERIAL, A_TAKEN, A_LINE = 0, 8, 16, 24  # lines in use; lines ever; answers taken; the line that is replayed
 A_QUEUE_HEAD, A_QUEUE_TAIL = 32, 40
-A_SAID_NEXT = 48
+A_SAID_NEXT, A_ENDS = 48, 56  # the other one: 1 when nothing is asked any more
 A_SHARES = 64
 A_LINES = A_SHARES + SHARE_BYTES * SHARE_COUNT
 L_FLOW, L_SERIAL, L_BIRTH = (
@@ -260,9 +260,9 @@ def _take_reply(w, line, number, proto):  # type: ignore[no-untyped-def]
 # ---- asking -----------------------------------------------------------------------------------------------------------
 @shared
 def _ask(w, u, record, unit, proto, number, default, host, host_bytes):  # type: ignore[no-untyped-def]
-    """Ask, and have the packet wait. Returns: 1; 0 when there is no room for one of both."""
+    """Ask, and have the packet wait. Returns: 1; 0 when there is no room for one of both, or the worker ends."""
     asks, now_ns = u64(w + W_ASKS), u64(w + W_NOW_NS)
-    if u64(asks + A_QUEUE_TAIL) - u64(asks + A_QUEUE_HEAD) >= QUEUE_COUNT:
+    if u64(asks + A_ENDS) or u64(asks + A_QUEUE_TAIL) - u64(asks + A_QUEUE_HEAD) >= QUEUE_COUNT:
         return 0
     line, is_new = u64(asks + A_LINE), False
     if line == 0:
