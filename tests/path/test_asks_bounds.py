@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.control.hooks.rings import READ, WRITTEN, hook_tag, pack_answer
+from penstock.flow.record import REFUSED
 from penstock.hooks import Verdict
 from penstock.kernel import tables as t
 from penstock.path import asks as a
 from penstock.path.ask_rings import ANSWER_ACTION, ANSWER_BYTES, ANSWER_COUNT, ANSWER_URL_BYTES, ASK_COUNT
-from penstock.path.replays import drop_asks
+from penstock.path.replays import end_asks
 from penstock.path.said import SAID_NS
+from penstock.path.slots import LARGE_COUNT, MIDDLE_COUNT
 from tests.path.asking import (
     ASKED,
     BAD,
@@ -124,18 +126,24 @@ def test_the_server_of_a_refused_request(box: AskingBox) -> None:
     assert reset.is_reset
 
 
-def test_a_worker_that_ends_drops_what_waits() -> None:
-    box = AskingBox(**ROOM)
-    talks = [talk_in(box) for _ in range(3)]
-    for talk in talks:
-        talk.client(ASKED)
-        talk.client(GOOD)
-    compiled(drop_asks)(box.path.worker.address)
-    assert (box.path_counts()["ask_left"], box.waiting(), box.lines()) == (6, 0, 0)
+def test_a_worker_that_ends_leaves_it_to_the_tables(box: AskingBox) -> None:
+    post = [
+        request("asked.test", "POST", "/", "Content-Length: 3000"),
+        *[letter * 1000 for letter in (b"a", b"b", b"c")],
+    ]
+    contents = [[ASKED, request("2.asked.test"), GOOD], post, [ASKED, BAD]]
+    talks = [talk_in(box) for _ in contents]
+    for talk, packets in zip(talks, contents, strict=True):
+        assert [name_of(talk.client(packet)) for packet in packets] == ["held"] * len(packets)
+    compiled(end_asks)(box.path.worker.address)
+    assert (box.path_counts().get("ask_left"), box.waiting(), box.lines()) == (None, 0, 0)
+    for talk, packets in zip(talks[:2], contents, strict=False):
+        assert talk.word()[2] == sum(map(len, packets)), "all of it went on"
+    assert talks[2].word()[0] == REFUSED
     box.check_ledger()
-    box.asked()
-    assert name_of(talks[0].client(ASKED, at=0)) == "held", "its sender repeats it"
-    assert reached(box.answer(box.ask(), Verdict.allow())) == [ASKED]
+    assert len(box.asked()) == 3, "nobody is asked at the end"
+    talks[1].server()
+    assert name_of(talks[1].client(request("good.test"))) == "allowed", "and what follows is read as ever"
 
 
 # ---- bounds -----------------------------------------------------------------------------------------------------------
@@ -163,6 +171,21 @@ def test_nobody_takes_all_the_room(box: AskingBox) -> None:
     assert name_of(talk_in(box, Flow("10.2.0.10")).client(ASKED)) == "held"
     box.turn(BUDGET_MS + 1)
     assert box.path_counts()["allowed"] == 701
+    box.asked()
+
+
+def test_nobody_takes_all_the_room_for_long_packets(box: AskingBox) -> None:
+    def ask(client: str, path_bytes: int) -> str:
+        long = request("asked.test", "GET", "/" + "p" * path_bytes)
+        return name_of(talk_in(box, Flow(client)).client(long, gso_size=1448, checksum="bare"))
+
+    for path_bytes, count in ((40_000, LARGE_COUNT), (2_000, MIDDLE_COUNT)):
+        half = count // 2
+        outcomes = [ask("10.1.0.9", path_bytes) for _ in range(count)]
+        assert outcomes == ["held"] * half + ["allowed"] * half
+        assert ask("10.2.0.10", path_bytes) == "held", "there is room for others"
+        box.check_ledger()
+    box.turn(BUDGET_MS + 1)
     box.asked()
 
 

@@ -173,7 +173,7 @@ ASK_FULL = _reason(
     119, _X, "ask_full", "behind a request that waits for a hook, with no room to wait too: the sender repeats it"
 )
 ASK_LEFT = _reason(
-    120, _X, "ask_left", "waited for a hook when its worker stopped, or bytes of its flow passed: the sender repeats it"
+    120, _X, "ask_left", "waited for a hook, and bytes of its flow passed unread meanwhile: the sender repeats it"
 )
 
 NAMES = {reason.number: reason.name for reason in REASONS}

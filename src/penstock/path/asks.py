@@ -6,15 +6,15 @@
 
 A *line* is a flow that waits: its packets, the unit that is asked about, what hooks said of its hosts so far. A unit finds
 its answer by its line, its place and the number of its host. Whatever cannot wait (no room, a full ring) is decided by the
-tables at once. Bounds: LINE_COUNT flows, SLOT_COUNT packets, CHAIN_LIMIT of a flow; of all slots nobody holds more than are
-left for the others. Times are W_NOW_NS.
+tables at once. Bounds: LINE_COUNT flows, SLOT_COUNT packets, CHAIN_LIMIT of a flow; of the slots of a size nobody holds
+more than are left for the others. Times are W_NOW_NS.
 """
 
 from penstock.compile.memory import put32, put64, shared, u32, u64
 from penstock.flow.record import free_end_of, sequence_difference
 from penstock.kernel import reasons as r
 from penstock.kernel import tables as t
-from penstock.kernel.tables import UP_FLAGS, UP_FLOW, UP_KEY, UP_NUMBER, UP_OWNER, UP_PAYLOAD_BYTES, UP_SEQ
+from penstock.kernel.tables import UP_FLAGS, UP_FLOW, UP_KEY, UP_LENGTH, UP_NUMBER, UP_OWNER, UP_PAYLOAD_BYTES, UP_SEQ
 from penstock.path.ask_rings import (
     ANSWER_ACTION,
     ANSWER_BYTES,
@@ -47,13 +47,14 @@ from penstock.path.layout import (
 from penstock.path.slots import (
     LINE_NEXT,
     LINE_WEIGHT,
-    SLOT_COUNT,
     SLOTS_BYTES,
-    SLOTS_IN_USE,
     fill_slot,
     free_slot,
+    left_of,
     line_at,
     place_of,
+    size_for,
+    size_of,
 )
 from penstock.policy.actions import BLOCK, FORWARD, REDIRECT, REPORT
 from penstock.policy.filters import find_all_categories, find_filter
@@ -67,14 +68,14 @@ WAY_COUNT, SET_COUNT = 8, 512  # so many that a full set is as good as full slot
 LINE_COUNT = WAY_COUNT * SET_COUNT
 CHAIN_LIMIT = 32  # packets of a flow, the one that is asked about among them
 QUEUE_COUNT = 4096  # asks within a budget; a power of two
-SHARE_COUNT = 256
+SHARE_COUNT, SHARE_BYTES = 256, 32  # by the owner's number: a word for each size of slots
 
 # The memory: words, shares, lines, the queue of those whose budget ends next, the answer at hand, what was said, slots.
 A_OPEN, A_SERIAL, A_TAKEN, A_LINE = 0, 8, 16, 24  # lines in use; lines ever; answers taken; the line that is replayed
 A_QUEUE_HEAD, A_QUEUE_TAIL = 32, 40
-A_SAID_NEXT = 48
+A_SAID_NEXT, A_ENDS = 48, 56  # the other one: 1 when nothing is asked any more
 A_SHARES = 64
-A_LINES = A_SHARES + 8 * SHARE_COUNT
+A_LINES = A_SHARES + SHARE_BYTES * SHARE_COUNT
 L_FLOW, L_SERIAL, L_BIRTH = (
     0,
     8,
@@ -259,9 +260,9 @@ def _take_reply(w, line, number, proto):  # type: ignore[no-untyped-def]
 # ---- asking -----------------------------------------------------------------------------------------------------------
 @shared
 def _ask(w, u, record, unit, proto, number, default, host, host_bytes):  # type: ignore[no-untyped-def]
-    """Ask, and have the packet wait. Returns: 1; 0 when there is no room for one of both."""
+    """Ask, and have the packet wait. Returns: 1; 0 when there is no room for one of both, or the worker ends."""
     asks, now_ns = u64(w + W_ASKS), u64(w + W_NOW_NS)
-    if u64(asks + A_QUEUE_TAIL) - u64(asks + A_QUEUE_HEAD) >= QUEUE_COUNT:
+    if u64(asks + A_ENDS) or u64(asks + A_QUEUE_TAIL) - u64(asks + A_QUEUE_HEAD) >= QUEUE_COUNT:
         return 0
     line, is_new = u64(asks + A_LINE), False
     if line == 0:
@@ -305,7 +306,7 @@ def _open_line(w, u, record):  # type: ignore[no-untyped-def]
         return 0
     for word in range(0, LINE_BYTES, 8):
         put64(found + word, 0)
-    put64(found + L_SHARE, asks + A_SHARES + (u64(u + UP_OWNER) & (SHARE_COUNT - 1)) * 8)
+    put64(found + L_SHARE, asks + A_SHARES + (u64(u + UP_OWNER) & (SHARE_COUNT - 1)) * SHARE_BYTES)
     put64(found + L_BEGIN, u32(u + UP_SEQ))
     put64(found + L_END, u32(u + UP_SEQ))
     if _keep_packet(w, u, record, found) == 0:
@@ -329,9 +330,9 @@ def _abandon_line(asks, line):  # type: ignore[no-untyped-def]
 @shared
 def _keep_packet(w, u, record, line):  # type: ignore[no-untyped-def]
     """Put the packet at hand behind those of its line. Returns: 1; 0 when there is no room for it."""
-    asks = u64(w + W_ASKS)
-    slots, share, count = asks + A_SLOTS, u64(line + L_SHARE), u64(line + L_COUNT)
-    if count >= CHAIN_LIMIT or u64(share) >= SLOT_COUNT - u64(slots + SLOTS_IN_USE):
+    slots, size, count = u64(w + W_ASKS) + A_SLOTS, size_for(u32(u + UP_LENGTH)), u64(line + L_COUNT)
+    share = u64(line + L_SHARE) + 8 * size
+    if count >= CHAIN_LIMIT or u64(share) >= left_of(slots, size):
         return 0
     slot = fill_slot(slots, u, 1, u64(w + W_NOW_NS))
     if slot < 0:
@@ -366,7 +367,8 @@ def drop_first(asks, line):  # type: ignore[no-untyped-def]
     weight = u64(place + LINE_WEIGHT)
     put64(line + L_FIRST, u64(place + LINE_NEXT))
     put64(line + L_COUNT, u64(line + L_COUNT) - 1)
-    put64(u64(line + L_SHARE), u64(u64(line + L_SHARE)) - 1)
+    share = u64(line + L_SHARE) + 8 * size_of(slot)
+    put64(share, u64(share) - 1)
     free_slot(slots, slot)
     return weight
 

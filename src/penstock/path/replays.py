@@ -14,6 +14,7 @@ from penstock.kernel import tables as t
 from penstock.kernel.tables import UP_KEY, UP_SEQ
 from penstock.path.ask_rings import ANSWER_COUNT, ANSWER_ID, read_answer
 from penstock.path.asks import (
+    A_ENDS,
     A_LINE,
     A_LINES,
     A_OPEN,
@@ -148,24 +149,17 @@ def serve_asks(w):  # type: ignore[no-untyped-def]
 
 
 @shared
-def drop_asks(w):  # type: ignore[no-untyped-def]
-    """The worker ends: what waits is dropped and counted; its sender repeats it, and the next worker asks.
-
-    Bounds: LINE_COUNT lines of CHAIN_LIMIT packets."""
+def end_asks(w):  # type: ignore[no-untyped-def]
+    """The worker ends: the tables decide on what waits. (Were it dropped, a sender that repeats its last packet first would
+    be read anew from there, and what stands before it never.) Bounds: LINE_COUNT lines of CHAIN_LIMIT packets."""
     asks = u64(w + W_ASKS)
     if u64(asks + A_OPEN) == 0:
         return 0
+    put64(asks + A_ENDS, 1)
     for number in range(LINE_COUNT):
         line = asks + A_LINES + number * LINE_BYTES
-        if u64(line + L_FLOW) == 0:
-            continue
-        u = place_of(asks + A_SLOTS, u64(line + L_FIRST) - 1)
-        record = _find_record(w, line, u)
-        if record:
-            put32(record + t.FLOW_EPOCH, 0)  # nobody is going to know its bytes
-            put32(record + t.FLOW_HANDLED, u64(line + L_NUMBER))
-        for _ in range(CHAIN_LIMIT):
-            if u64(line + L_FIRST):
-                count_path(w, r.ASK_LEFT, drop_first(asks, line))
-        close_line(asks, line)
+        if u64(line + L_FLOW):
+            put64(line + L_STATE, OVER)
+            replay_line(w, line)
+    put64(asks + A_ENDS, 0)
     return 0

@@ -46,7 +46,7 @@ from penstock.path.layout import (
     W_RING_MASK,
     W_SNAPSHOT,
 )
-from penstock.path.replays import drop_asks, serve_asks
+from penstock.path.replays import end_asks, serve_asks
 from penstock.path.step import expire_held, step
 from penstock.wire.headers import is_same_key
 
@@ -156,11 +156,12 @@ def sleep(w, room, most_ms):  # type: ignore[no-untyped-def]
 
 @shared
 def leave(w, order, room):  # type: ignore[no-untyped-def]
-    """The worker ends. What it holds is dropped and counted; to be handed on, its flows with unfinished bytes become gaps,
-    and the pulse stays fresh, so that packets wait in the ring for the next worker instead of passing unread."""
+    """The worker ends. What it holds is dropped and counted; on what waits for hooks the tables decide. To be handed on,
+    its flows with unfinished bytes become gaps, and the pulse stays fresh, so that packets wait in the ring for the next
+    worker instead of passing unread."""
     now_ns = read_clock(room)
     expire_held(w, now_ns + t.STALE_NS + EXPIRE_NS)
-    drop_asks(w)
+    end_asks(w)
     if order == HAND_ON:
         mark_unfinished(w + W_POOL)
     release64(u64(w + W_PULSE) + t.PULSE_TIME_NS, read_clock(room) if order == HAND_ON else 0)
