@@ -20,6 +20,7 @@ from penstock.portal import (
     routes_tokens,
 )
 from penstock.portal.asgi import AddHeaders, EndAudit, KeepSlashes, LimitBody
+from penstock.portal.caller import cookie, name_cookie
 from penstock.portal.pages import add_pages
 from penstock.portal.portal import Portal
 from penstock.portal.problems import Problem, add_problems
@@ -93,5 +94,6 @@ def _build_openapi(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs", {}) | {"Problem": problem}
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        document["components"]["securitySchemes"][cookie.scheme_name]["name"] = name_cookie(app.state.portal)
         app.openapi_schema = document
     return app.openapi_schema

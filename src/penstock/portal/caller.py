@@ -43,8 +43,14 @@ class Caller:
     address: str
 
 
-def authorise(request: Request, here: Here, bearer: Bearer, session: Cookie) -> Caller:
+def name_cookie(here: Portal) -> str:
+    """The name of a session's cookie: over TLS one that no other server of the same domain can set."""
+    return f"__Host-{COOKIE}" if here.settings.tls is not None else COOKIE
+
+
+def authorise(request: Request, here: Here, bearer: Bearer, _: Cookie) -> Caller:
     """The caller, who may do what is asked. Raises ProblemError, DatabaseError."""
+    session = request.cookies.get(name_cookie(here))
     address = request.client.host if request.client else "unknown"
     token = _find_token(request, here, bearer, session, address)
     operation = str(getattr(request.scope.get("route"), "operation_id", ""))
