@@ -88,7 +88,8 @@ def _find_token(
             check_origin(request)
         token = here.tokens.find_session(session or "", now_s())
     if token is None:
-        note_failure(here, address)
+        if bearer is not None:  # a session that is over is no guess, and has pages that go on asking
+            note_failure(here, address)
         raise ProblemError(401, UNAUTHORISED, {"WWW-Authenticate": "Bearer"})
     return token
 

@@ -83,8 +83,12 @@ class _Work(threading.Thread):
         self._tap.settimeout(TICK_S)
         with self._tap:
             while time.time() < self.ends_s and not self.stops.is_set() and not self.recording.is_full:
-                with suppress(TimeoutError):
+                try:
                     self.recording.take(time.time_ns(), self._tap.recv(FRAME_BYTES))
+                except TimeoutError:
+                    pass
+                except OSError:  # the interface went down; it may come up again
+                    time.sleep(TICK_S)
                 self._take_marks()
         end_s = time.monotonic() + LATE_S
         while time.monotonic() < end_s and not self.stops.is_set():
