@@ -233,7 +233,8 @@ def _serving(server: uvicorn.Server) -> Iterator[str]:
         assert time.monotonic() < end_s, "the server does not start"
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        scheme = "https" if server.config.is_ssl else "http"
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)

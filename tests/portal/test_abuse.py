@@ -1,14 +1,20 @@
 """What people who mean harm try: nobody in particular, a subscriber with a token of his own, another site's page."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from penstock.control.subscribers.choices import TEXT_LIMIT
+from penstock.line.handover import HandoverError
+from penstock.portal import box as box_module
 from penstock.portal import routes_choices
 from penstock.portal.audit import Audit
+from penstock.portal.control_link import LinkError
 from penstock.portal.database import DatabaseError
 from penstock.portal.limits import COSTLY_BURST
 from penstock.portal.routing import PREFIX
@@ -152,3 +158,101 @@ def test_files_are_named_to_those_who_look_after_them_alone(scene: Scene, monkey
     answer = scene.call("GET", f"{PREFIX}/me")
     assert answer.status_code == 503
     assert "/var/lib" not in answer.text
+
+
+def test_a_defect_has_the_headers_and_the_row_of_any_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("/etc/secret")
+
+    monkeypatch.setattr(scene.portal.journal, "list_rows", fail)
+    answer = scene.call("GET", f"{HOME}/events", "selfcare")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+    assert answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert scene.portal.audit.list_entries(None, 1, "home")[0].status == 500
+
+
+def test_nobody_is_led_where_a_header_says(scene: Scene) -> None:
+    answer = scene.call("GET", f"{PREFIX}/me/", headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
+def test_two_tokens_of_one_name_are_two_in_the_audit(scene: Scene) -> None:
+    made = [scene.call("POST", f"{PREFIX}/tokens", json={"name": "x", "role": "support"}).json() for _ in range(2)]
+    for one in made:
+        scene.call("GET", HOME, one["token"])
+        scene.call("DELETE", f"{PREFIX}/tokens/{one['id']}")
+    entries = scene.call("GET", f"{PREFIX}/audit", params={"limit": 10, "subscriber": "home"}).json()["entries"]
+    assert [one["token"] for one in entries[:2]] == [made[1]["id"], made[0]["id"]]
+
+
+def test_who_is_revoked_watches_no_more(scene: Scene) -> None:
+    made = scene.call("POST", f"{PREFIX}/tokens", json={"name": "x", "role": "operator"}).json()
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    with httpx.stream("GET", f"{scene.url}{PREFIX}/live", headers=headers, timeout=20) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: counters"
+        assert scene.call("DELETE", f"{PREFIX}/tokens/{made['id']}").status_code == 204
+        assert sum(line == "event: counters" for line in lines) <= 2
+
+
+# ---- when parts of the box do not answer ------------------------------------------------------------------------------
+def test_who_waits_for_a_silent_control_process_waits_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask(word: str) -> None:
+        asked.append(word)
+        time.sleep(0.5)
+        raise LinkError("it does not answer")
+
+    monkeypatch.setattr(scene.portal.box.link, "ask", ask)
+    monkeypatch.setattr(scene.portal.box, "_told_s", float("-inf"))
+    statuses = ask_at_once(scene, 12, "GET", f"{PREFIX}/counters", "operator")
+    assert set(statuses) == {503}
+    assert len(asked) < 6
+
+
+def test_who_waits_for_a_silent_register_leaves_room_for_others(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    class SilentCaller:
+        def __init__(self, _: object) -> None:
+            goes_on.wait(20)
+            raise HandoverError("it does not answer")
+
+    monkeypatch.setattr(box_module, "Caller", SilentCaller)
+    done: list[int] = []
+    asking = threading.Thread(
+        target=lambda: done.extend(ask_at_once(scene, 40, "POST", f"{HOME}/pause", "operator", json={"minutes": 1}))
+    )
+    asking.start()
+    try:
+        begin_s = time.monotonic()
+        time.sleep(1.0)
+        assert scene.call("GET", f"{PREFIX}/me").status_code == 200
+        assert time.monotonic() - begin_s < 15
+    finally:
+        goes_on.set()
+        asking.join()
+    assert set(done) == {503}
+
+
+def ask_at_once(scene: Scene, count: int, *words: Any, **named: Any) -> list[int]:
+    """The same call from many at one time: the statuses."""
+    with ThreadPoolExecutor(count) as pool:
+        return [one.status_code for one in pool.map(lambda _: scene.call(*words, **named), range(count))]
+
+
+def test_what_is_old_goes_though_something_else_cannot(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bool:
+        raise DatabaseError("damaged")
+
+    stray = scene.portal.captures.find_path(99_998)
+    stray.write_bytes(b"x")
+    monkeypatch.setattr(scene.portal.journal, "forget", fail)
+    with pytest.raises(DatabaseError):
+        scene.portal.forget()
+    assert not stray.exists()

@@ -216,6 +216,20 @@ def test_a_recording_that_is_deleted_leaves_nothing(scene: Scene) -> None:
     assert not scene.portal.captures.find_path(number).exists()
 
 
+def test_a_recording_that_is_deleted_is_overwritten(scene: Scene, tmp_path: Path) -> None:
+    for name in ("deleted", "forgotten"):
+        path = scene.portal.captures.find_path(77_000 if name == "deleted" else 77_001)
+        path.write_bytes(b"GET /secret" * 200_000)
+        other = tmp_path / name
+        other.hardlink_to(path)
+        if name == "deleted":
+            scene.portal.captures.delete(77_000)
+        else:
+            scene.portal.captures.forget(now_s(), 7)
+        assert not path.exists()
+        assert b"secret" not in other.read_bytes()
+
+
 def test_old_recordings_go_and_so_do_strays(scene: Scene) -> None:
     number = begin(scene, "homer").json()["id"]
     await_end(scene, "homer", number)

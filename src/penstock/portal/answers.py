@@ -84,6 +84,8 @@ class AuditEntry(Answer):
 
     id: int
     time: datetime
+    token: int | None
+    """Its number: names may be given again."""
     token_name: str | None
     role: str | None
     address: str

@@ -19,7 +19,8 @@ from penstock.portal import (
     routes_subscribers,
     routes_tokens,
 )
-from penstock.portal.asgi import AddHeaders, EndAudit, KeepSlashes, LimitBody
+from penstock.portal.asgi import AddHeaders, AnswerDefects, EndAudit, KeepSlashes, LimitBody
+from penstock.portal.caller import cookie, name_cookie
 from penstock.portal.pages import add_pages
 from penstock.portal.portal import Portal
 from penstock.portal.problems import Problem, add_problems
@@ -56,6 +57,7 @@ def build_app(portal: Portal) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,  # its page would need what other servers serve
         redoc_url=None,
+        redirect_slashes=False,  # to where a header says
         openapi_url=f"{PREFIX}/openapi.json",
         separate_input_output_schemas=False,
     )
@@ -65,6 +67,7 @@ def build_app(portal: Portal) -> FastAPI:
     check_roles()
     add_pages(app)
     add_problems(app)
+    app.add_middleware(AnswerDefects)
     app.add_middleware(LimitBody)
     app.add_middleware(EndAudit, audit=portal.audit)
     app.add_middleware(AddHeaders, is_tls=portal.settings.tls is not None)
@@ -93,5 +96,6 @@ def _build_openapi(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs", {}) | {"Problem": problem}
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        document["components"]["securitySchemes"][cookie.scheme_name]["name"] = name_cookie(app.state.portal)
         app.openapi_schema = document
     return app.openapi_schema

@@ -75,6 +75,29 @@ class LimitBody:
         await self._app(scope, receive_some, send)
 
 
+class AnswerDefects:
+    """A call that fails by a mistake of the program has an answer like all others, and the audit has its status."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            log.exception("a call failed: a defect to report", path=scope.get("path"), error=repr(error))
+            if is_begun:
+                raise
+            await build_response(500, "a defect of Penstock, which is in its log")(scope, receive, send)
+
+
 class AddHeaders:
     """Headers that browsers need, on every response; what the API says is kept nowhere."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from penstock.portal.database import Database
 
 DAY_S = 86_400.0
-FIELDS = "entry, at_s, name, role, address, operation, method, path, subscriber, status"
+FIELDS = "entry, at_s, token, name, role, address, operation, method, path, subscriber, status"
 DELETED_AT_ONCE = 10_000
 ROW_LIMIT = 1_000_000
 
@@ -21,6 +21,7 @@ class Entry:
 
     id: int
     at_s: float
+    token: int | None
     name: str | None
     role: str | None
     address: str

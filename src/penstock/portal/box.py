@@ -16,11 +16,12 @@ from penstock.errors import PenstockError
 from penstock.explain import find_chosen
 from penstock.line.handover import Caller, HandoverError, RefusedError
 from penstock.policy.snapshot import Snapshot
-from penstock.portal.control_link import ControlLink
+from penstock.portal.control_link import ControlLink, LinkError
 from penstock.portal.problems import ProblemError
 
 REGISTER_S = 10.0  # of a register that may just be filling the kernel's tables: then ask again
 ASKING_LIMIT = 8  # who wait for an explanation at one time: others need threads, too
+CALLING_LIMIT = 16  # for the register
 TOLD_S = 0.5  # what was told is told again, whoever asks
 
 
@@ -40,7 +41,8 @@ class Box:
         self._asking = threading.BoundedSemaphore(ASKING_LIMIT)
         self._kept = threading.local()
         self._told: dict[str, Any] = {}
-        self._told_s = float("-inf")
+        self._told_s = self._silent_s = float("-inf")
+        self._calling = threading.BoundedSemaphore(CALLING_LIMIT)
 
     # ---- what is in force ---------------------------------------------------------------------------------------------
     def follow(self, configuration: Configuration, snapshot: Snapshot | None) -> None:
@@ -85,9 +87,16 @@ class Box:
     # ---- the control process ------------------------------------------------------------------------------------------
     def tell(self) -> dict[str, Any]:
         """Everything that is counted, at most half a second old. Raises LinkError."""
+        begin_s = time.monotonic()
         with self._telling:
+            if self._silent_s > begin_s:  # whoever asked before waited long enough for all
+                raise LinkError("the control process does not answer now")
             if time.monotonic() - self._told_s > TOLD_S:
-                self._told, _ = self.link.ask("tell")
+                try:
+                    self._told, _ = self.link.ask("tell")
+                except LinkError:
+                    self._silent_s = time.monotonic()
+                    raise
                 self._told_s = time.monotonic()
             return self._told
 
@@ -119,6 +128,8 @@ class Box:
 
     def call_register(self, word: str, **words: Any) -> dict[str, Any]:
         """Say something to the register, and wait until it holds. Raises AbsentError, and a problem for what it refuses."""
+        if not self._calling.acquire(blocking=False):
+            raise AbsentError("others change something just now, too: ask again")
         try:
             with Caller(self.door) as caller:
                 return caller.ask(word, REGISTER_S, **words)
@@ -126,3 +137,5 @@ class Box:
             raise ProblemError(422, error.why) from None
         except HandoverError:
             raise AbsentError("the register does not answer now: what holds goes on holding; ask again") from None
+        finally:
+            self._calling.release()

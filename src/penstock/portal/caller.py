@@ -43,8 +43,14 @@ class Caller:
     address: str
 
 
-def authorise(request: Request, here: Here, bearer: Bearer, session: Cookie) -> Caller:
+def name_cookie(here: Portal) -> str:
+    """The name of a session's cookie: over TLS one that no other server of the same domain can set."""
+    return f"__Host-{COOKIE}" if here.settings.tls is not None else COOKIE
+
+
+def authorise(request: Request, here: Here, bearer: Bearer, _: Cookie) -> Caller:
     """The caller, who may do what is asked. Raises ProblemError, DatabaseError."""
+    session = request.cookies.get(name_cookie(here))
     address = request.client.host if request.client else "unknown"
     token = _find_token(request, here, bearer, session, address)
     operation = str(getattr(request.scope.get("route"), "operation_id", ""))
@@ -82,7 +88,8 @@ def _find_token(
             check_origin(request)
         token = here.tokens.find_session(session or "", now_s())
     if token is None:
-        note_failure(here, address)
+        if bearer is not None:  # a session that is over is no guess, and has pages that go on asking
+            note_failure(here, address)
         raise ProblemError(401, UNAUTHORISED, {"WWW-Authenticate": "Bearer"})
     return token
 

@@ -83,8 +83,12 @@ class _Work(threading.Thread):
         self._tap.settimeout(TICK_S)
         with self._tap:
             while time.time() < self.ends_s and not self.stops.is_set() and not self.recording.is_full:
-                with suppress(TimeoutError):
+                try:
                     self.recording.take(time.time_ns(), self._tap.recv(FRAME_BYTES))
+                except TimeoutError:
+                    pass
+                except OSError:  # the interface went down; it may come up again
+                    time.sleep(TICK_S)
                 self._take_marks()
         end_s = time.monotonic() + LATE_S
         while time.monotonic() < end_s and not self.stops.is_set():
@@ -202,7 +206,7 @@ class Captures:
             work = self._at_work.pop(number, None)
         if work is not None:
             work.stops.set()
-        self.find_path(number).unlink(missing_ok=True)
+        _erase(self.find_path(number))
         with self._database.write() as connection:
             connection.execute("DELETE FROM captures WHERE capture=?", (number,))
 
@@ -217,4 +221,16 @@ class Captures:
             known = {row[0] for row in connection.execute("SELECT capture FROM captures")}
         for path in self._directory.glob("*.pcap"):
             if not path.stem.isdecimal() or int(path.stem) not in known:
-                path.unlink(missing_ok=True)
+                _erase(path)
+
+
+def _erase(path: Path) -> None:
+    """Overwrite a file, as far as the file system writes where the file lies, and delete it."""
+    with suppress(OSError), path.open("r+b") as file:
+        left = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        while left > 0:
+            left -= file.write(bytes(min(left, 1 << 16)))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """All that the routes of one portal share, and how they get it."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -49,12 +50,18 @@ class Portal:
         return cls(box, settings, database, journal, tokens, audit, calls, failures, captures)
 
     def forget(self) -> None:
-        """Delete what is too old, all of it. Raises DatabaseError."""
-        settings = self.settings
-        while self.journal.forget(now_s(), settings.keep_days, settings.journal_rows):
+        """Delete what is too old, all of it: of each kind, whatever becomes of the others. Raises DatabaseError."""
+        with ExitStack() as parts:
+            parts.callback(self._forget_audit)
+            parts.callback(lambda: self.captures.forget(now_s(), self.settings.keep_days))
+            parts.callback(self._forget_events)
+
+    def _forget_events(self) -> None:
+        while self.journal.forget(now_s(), self.settings.keep_days, self.settings.journal_rows):
             pass
-        self.captures.forget(now_s(), settings.keep_days)
-        while self.audit.forget(now_s(), settings.audit_days):
+
+    def _forget_audit(self) -> None:
+        while self.audit.forget(now_s(), self.settings.audit_days):
             pass
         self.database.forget_log()
 

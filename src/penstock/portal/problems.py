@@ -6,7 +6,6 @@ It knows the errors of the layers below by kind, and which status each has.
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -18,8 +17,6 @@ from penstock.errors import PenstockError
 MEDIA_TYPE = "application/problem+json"
 ERRORS_TOLD, WHERE_LIMIT = 20, 200
 ABSENT = "a part of the box does not answer now: nothing was changed; ask again"
-
-log = structlog.get_logger()
 
 
 class Wrong(BaseModel):
@@ -62,7 +59,6 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(PenstockError, _answer_unavailable)
-    app.add_exception_handler(Exception, _answer_defect)
 
 
 def _answer_problem(request: Request, error: Any) -> JSONResponse:
@@ -85,8 +81,3 @@ def _answer_unavailable(request: Request, error: Any) -> JSONResponse:
     """A part of the box that does not answer, or a file that cannot be used now: which, is for those who look after it."""
     detail = str(error) if getattr(request.state, "is_staff", False) else ABSENT
     return build_response(503, detail, {"Retry-After": "5"})
-
-
-def _answer_defect(request: Request, error: Exception) -> JSONResponse:
-    log.error("a call failed: a defect to report", path=request.url.path, error=repr(error))
-    return build_response(500, "a defect of Penstock, which is in its log")

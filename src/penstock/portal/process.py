@@ -99,19 +99,23 @@ def forget_old(portal: Portal) -> None:
     while True:
         try:
             portal.forget()
-        except PenstockError as error:
+        except (PenstockError, OSError) as error:
             log.error("what is too old is not deleted", error=str(error))
         time.sleep(FORGET_S)
 
 
 def serve_orders(link: ControlLink, box: Box, server: Server) -> None:
-    """Follow the control process; its end is the server's."""
-    with suppress(OSError, ValueError):
-        while link.hear(box.follow):
-            pass
-    server.should_exit = True
-    time.sleep(END_S)
-    os._exit(0)  # a call that hangs holds nobody up
+    """Follow the control process; its end is the server's, and so is whatever keeps this from hearing it."""
+    try:
+        with suppress(OSError):  # it is gone
+            while link.hear(box.follow):
+                pass
+    except Exception as error:
+        log.error("the portal hears no orders any more: it ends, to be started again", error=repr(error))
+    finally:
+        server.should_exit = True
+        time.sleep(END_S)
+        os._exit(0)  # a call that hangs holds nobody up
 
 
 def configure_server(portal: Portal, settings: ApiSettings) -> Server:

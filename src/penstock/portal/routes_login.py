@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 
 from penstock.portal.answers import Me, read_time
-from penstock.portal.caller import COOKIE, Known, check_calls, check_failures, check_origin, note_failure
+from penstock.portal.caller import Known, check_calls, check_failures, check_origin, name_cookie, note_failure
 from penstock.portal.journal import now_s
 from penstock.portal.portal import Here
 from penstock.portal.problems import ProblemError
@@ -54,7 +54,7 @@ def login(
     request.state.audit_entry = entry
     session = here.tokens.open_session(found, now_s())
     response.set_cookie(
-        COOKIE,
+        name_cookie(here),
         session,
         max_age=int(SESSION_S),
         path="/",
@@ -68,6 +68,7 @@ def login(
 @router.post("/logout", operation_id="logout", status_code=204)
 def logout(request: Request, response: Response, here: Here, caller: Known) -> None:
     """End the session of the cookie."""
-    if session := request.cookies.get(COOKIE):
+    name, is_secure = name_cookie(here), here.settings.tls is not None
+    if session := request.cookies.get(name):
         here.tokens.close_session(session)
-    response.delete_cookie(COOKIE, path="/", secure=here.settings.tls is not None, httponly=True, samesite="strict")
+    response.delete_cookie(name, path="/", secure=is_secure, httponly=True, samesite="strict")

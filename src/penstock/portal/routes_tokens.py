@@ -61,6 +61,7 @@ def list_audit(
             AuditEntry(
                 id=entry.id,
                 time=stamp_time(entry.at_s),
+                token=entry.token,
                 token_name=entry.name,
                 role=entry.role,
                 address=entry.address,

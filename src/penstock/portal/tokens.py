@@ -80,6 +80,12 @@ class Tokens:
                 connection.execute("UPDATE tokens SET used_s=? WHERE token=?", (now_s, token.id))
         return token
 
+    def holds(self, number: int, now_s: float) -> bool:
+        """Does a token hold still?"""
+        query = "SELECT 1 FROM tokens WHERE token=? AND (expires_s IS NULL OR expires_s > ?)"
+        with self._database.look() as connection:
+            return connection.execute(query, (number, now_s)).fetchone() is not None
+
     def list_all(self) -> list[Token]:
         """All tokens, the oldest first, also those that are over."""
         with self._database.read() as connection:

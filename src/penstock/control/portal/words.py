@@ -10,6 +10,7 @@ Knows the words. Refuses to know who may say them (`portal.roles`).
 
 import os
 import time
+from collections import deque
 from typing import Any, Protocol
 
 import structlog
@@ -28,6 +29,7 @@ from penstock.kernel.tables import LAYOUT_VERSION
 from penstock.line.inline import SIDES, Control, Pair
 from penstock.line.pins import Pins, find_tables, open_switches
 
+TAP_LIMIT, TAP_SPAN_S = 60, 600.0  # each costs the kernel time for every packet, until whoever has it closes it
 NAME_LIMIT = 100  # of a token's name in the log
 
 log = structlog.get_logger()
@@ -65,6 +67,7 @@ class PortalWords:
 
     def __init__(self, run: Asked) -> None:
         self.run = run
+        self._tapped_s: deque[float] = deque()
 
     def answer(self, word: str, said: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         """What to say to a word. Raises PenstockError."""
@@ -90,6 +93,12 @@ class PortalWords:
         prefixes = said.get("prefixes")
         if not isinstance(prefixes, list) or len(prefixes) > PREFIX_LIMIT:
             raise WordError(f"expected a list of at most {PREFIX_LIMIT} prefixes")
+        now_s = time.monotonic()
+        while self._tapped_s and self._tapped_s[0] < now_s - TAP_SPAN_S:
+            self._tapped_s.popleft()
+        if len(self._tapped_s) >= TAP_LIMIT:
+            raise WordError("too many recordings in a short time: ask again in some minutes")
+        self._tapped_s.append(now_s)
         with open_tap(self.run.pair.ingress, prefixes) as tap:
             log.warning("the portal records packets", prefixes=prefixes, by=_name_caller(said))
             return tap.detach()
