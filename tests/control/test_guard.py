@@ -42,8 +42,7 @@ requests = st.lists(st.tuples(st.integers(0, 80), st.integers(0, 3), st.sampled_
 def make_sample(number: int, profile: str, host: str) -> np.ndarray:
     made = np.zeros(s.SAMPLE_BYTES, np.uint8)
     made[: s.SAMPLE_SERVICES].view(np.uint32)[:] = number, profile_tag(profile)
-    switched_on = (1 << list(SERVICES).index(service) for service in PROFILES[profile])
-    made[s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:] = sum(switched_on)
+    made[s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:] = 0  # he chose nothing beside his profile
     made[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0] = len(host)
     made[s.SAMPLE_HOST : s.SAMPLE_HOST + len(host)] = np.frombuffer(host.upper().encode(), np.uint8)
     return made
@@ -181,6 +180,7 @@ def test_each_request_is_sampled_once(host: str) -> None:
 def test_what_the_path_saw_is_judged_by_a_change_of_lists() -> None:
     box = Box()
     guard = Guard(box.path.shared)
+    guard.follow(policy().configuration)
     for number, host in enumerate(["good.test", "good.test", "bad.test", "fine.test"]):
         Conversation(box, Flow(client="10.1.0.1", client_port=2000 + number)).open().client(request(host))
     guard.drain(60.0)
@@ -294,3 +294,23 @@ def test_a_rush_thins_out_at_once() -> None:
         head[s.SAMPLES_SEEN // 8] += 500
         guard.drain(look * 0.05)
         assert int(head[s.SAMPLES_MASK // 8]) == (1 << look) - 1
+
+
+def test_a_profile_that_gets_a_service_back_is_foreseen_by_older_requests() -> None:
+    def configure(*services: str) -> dict:
+        subscribers = [{"id": "home", "prefixes": ["10.1.0.0/16"], "profile": "all"}]
+        return {"services": SERVICES, "profiles": {"all": {"services": list(services)}}, "subscribers": subscribers}
+
+    listed = {"phishing": "bad.test\n", "strange": "", "advertising": "good.test\n"}
+    with world(configure("web", "ads"), listed) as both, world(configure("web"), listed) as one:
+        box = Box()
+        guard = Guard(box.path.shared)
+        for port, made in enumerate((both, one), 2000):  # asked while the service is on, and while it is not
+            guard.follow(made.configuration)
+            box.path.set_snapshot(made.snapshot.address, made.snapshot.names_address)
+            FixedOwners(made.configuration).fill(box.path.directory)
+            Conversation(box, Flow(client="10.1.0.1", client_port=port)).open().client(request("good.test"))
+            guard.drain(61.0)
+        assert guard.last_hour.requests == 2
+        assert find_change(guard.last_hour, one.snapshot, both.snapshot, {}).refused == 2
+        assert find_change(guard.last_hour, both.snapshot, one.snapshot, {}).refused == 0

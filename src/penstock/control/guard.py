@@ -28,6 +28,7 @@ from penstock.errors import PenstockError
 from penstock.path import sample as s
 from penstock.path.memory import SAMPLES_OFF, SharedMemory
 from penstock.policy.judge import OUT_BYTES
+from penstock.policy.layout import profile_tag
 from penstock.policy.snapshot import Snapshot
 
 MINUTE_S = 60
@@ -141,25 +142,29 @@ def _read_host(sample: Any) -> str:
     return str(host.decode("ascii", "backslashreplace").lower().rstrip("."))
 
 
-def _move(samples: Any, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Any:
-    """The samples as they would be with other profiles: what a subscriber chose beside his, he keeps."""
-    changed = samples.copy()
-    words = changed[:, : s.SAMPLE_SERVICES].view(np.uint32)
-    services = changed[:, s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:, 0]
-    for number, before in {(int(row[0]), int(row[1])) for row in words}:
-        after = moves.get(number, before)
-        difference = old.profiles.get(before, 0) ^ new.profiles.get(after, 0)
-        services[(words[:, 0] == number) & (words[:, 1] == before)] ^= np.uint64(difference)
-    return changed
+def _services(samples: Any) -> Any:
+    """The word of services of each sample, to be changed in place."""
+    return samples[:, s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:, 0]
+
+
+def _dress(samples: Any, profiles: Mapping[int, int], moves: Mapping[int, int]) -> Any:
+    """The samples with the services that are on by these profiles, and by what each subscriber chose beside his, which is
+    what is kept of him (`Guard.drain`)."""
+    dressed = samples.copy()
+    words, services = dressed[:, : s.SAMPLE_SERVICES].view(np.uint32), _services(dressed)
+    for number, tag in {(int(row[0]), int(row[1])) for row in words}:
+        bits = np.uint64(profiles.get(moves.get(number, tag), 0))
+        services[(words[:, 0] == number) & (words[:, 1] == tag)] ^= bits
+    return dressed
 
 
 def _find_refused(samples: Any, old: Snapshot, new: Snapshot, moves: Mapping[int, int]) -> Iterator[tuple[Any, int]]:
     """The samples that are newly refused, each with the category's number."""
     samples = np.ascontiguousarray(samples)
-    changed = _move(samples, old, new, moves)
+    before, behind = _dress(samples, old.profiles, {}), _dress(samples, new.profiles, moves)
     out, room = np.zeros(len(samples), np.int64), np.zeros(OUT_BYTES, np.uint8)
-    buffers = [int(buffer.ctypes.data) for buffer in (samples, changed, out, room)]
-    sizes = (samples.nbytes, changed.nbytes, out.nbytes, room.nbytes)
+    buffers = [int(buffer.ctypes.data) for buffer in (before, behind, out, room)]
+    sizes = (before.nbytes, behind.nbytes, out.nbytes, room.nbytes)
     regions = [allow(at, at + size) for at, size in zip(buffers, sizes, strict=True)] if CHECKED else []
     policies = old.address, old.names_address, new.address, new.names_address
     _find_kernel()(*policies, *buffers[:2], len(samples), *buffers[2:])
@@ -179,6 +184,7 @@ class Guard:
         """Changes that were not taken; was the last one of them; what it would have refused."""
         self._seen = [0] * shared.workers
         self._keeps = True
+        self._profiles: dict[int, int] = {}
 
     def _words(self, worker: int) -> Any:
         return self._shared.words(worker, SAMPLES_OFF, s.SAMPLES_HEAD_BYTES // 8)
@@ -186,6 +192,7 @@ class Guard:
     def follow(self, configuration: Configuration) -> None:
         """Keep samples for these settings, or none, where no change could be too much."""
         self._keeps = configuration.guard.share < 1
+        self._profiles = {profile_tag(name): configuration.resolve_profile(name)[0] for name in configuration.profiles}
         if not self._keeps:
             self.last_hour.forget()
         self._set_mask(0 if self._keeps else NONE_WRITTEN)
@@ -219,6 +226,8 @@ class Guard:
         for number in range(read, written):
             at = start + number % s.SAMPLE_COUNT * s.SAMPLE_BYTES
             sample = self._shared.bytes[at : at + s.SAMPLE_BYTES].copy()
+            tag = int(sample[s.SAMPLE_PROFILE : s.SAMPLE_SERVICES].view(np.uint32)[0])
+            _services(sample.reshape(1, -1))[:] ^= np.uint64(self._profiles.get(tag, 0))  # what he chose beside it
             self._shared.bytes[at : at + s.SAMPLE_BYTES] = 0  # an hour is all that anything is kept
             if 0 < _read_size(sample) <= s.HOST_LIMIT:
                 yield sample

@@ -104,7 +104,6 @@ def ask_for(policy: PolicyInForce, host: str, count: int) -> None:
     """The last hour has requests for a host."""
     sample = np.zeros(s.SAMPLE_BYTES, np.uint8)
     sample[: s.SAMPLE_SERVICES].view(np.uint32)[:] = 1, profile_tag("safe")
-    sample[s.SAMPLE_SERVICES : s.SAMPLE_HOST_BYTES].view(np.uint64)[:] = policy.configuration.resolve_profile("safe")[0]
     sample[s.SAMPLE_HOST_BYTES : s.SAMPLE_HOST].view(np.int64)[0] = len(host)
     sample[s.SAMPLE_HOST : s.SAMPLE_HOST + len(host)] = np.frombuffer(host.encode(), np.uint8)
     policy.guard.drain(time.monotonic())
