@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.control.subscribers.fixed import FixedOwners
+from penstock.flow.bindings import HOST_ROOM
+from penstock.path.layout import D_BYTES, D_CUTS, D_HOST, D_MAPPED
 from penstock.path.overrides import OVERRIDE_MS, TOKEN_BYTES, WARNED_MS
+from penstock.request.dns_answer import CUTS_BYTES
 from tests.hellos import plain_hello, record
 from tests.path.boxes import SETTINGS, Box, Conversation, name_of, request, sent_to
 from tests.policy.worlds import World, world
@@ -103,6 +106,12 @@ def test_tokens_and_overrides_end(box: Box) -> None:
     assert ask(box, "risky.test")[0] == "reported"
     box.now_ns += 1001 * MS
     assert ask(box, "risky.test")[0] == "blocked"
+
+
+def test_a_binding_has_room_wherever_it_is_read() -> None:
+    """Whoever reads one while another worker writes it gets as many bytes as either has."""
+    assert min(D_HOST - D_MAPPED, D_CUTS - D_HOST) >= HOST_ROOM
+    assert D_BYTES - D_CUTS >= CUTS_BYTES
 
 
 @settings(max_examples=15, deadline=None)

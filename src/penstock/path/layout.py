@@ -30,7 +30,9 @@ INBOUND_COUNT = 1024
 W_LENIENT = 360  # 1: an Initial that no key opens may be an honest one
 W_CONNECTIONS, W_CIPHER, W_PLAIN, W_PACKET, W_HOLDS, W_HOLDER, W_ENTRY = 72, 80, 88, 96, 104, 112, 120
 W_DNS = 496  # what request.dns found, its hosts, the plan of an answer, the size of one in W_ANSWER
-D_TEXT, D_PLAN, D_SIZE, D_MAPPED, D_HOST, D_CUTS, D_BYTES = 384, 1408, 1536, 1544, 1568, 1792, 4096
+D_TEXT, D_PLAN, D_SIZE, D_CUTS, D_BYTES = 384, 1408, 1536, 1920, 4096
+# An address, or the name of a binding; the name that led to a server: room for flow.bindings.HOST_ROOM each.
+D_MAPPED, D_HOST = 1544, 1712
 W_BINDINGS = 504  # flow.bindings: one table for all workers
 W_SAMPLES = 528  # path.sample: the requests of late
 W_TARGET, W_TARGET_BYTES, W_URLS = 568, 576, 584  # of the request that is judged: path and query; policy.urls' scratch
