@@ -26,12 +26,26 @@ export async function call(method, path, body) {
     throw new Problem(0);
   }
   if (answer.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(isLeaving ? "/login" : `/login?next=${encodeURIComponent(location.pathname + location.search)}`);
     return new Promise(() => {});
   }
   const told = answer.status === 204 ? null : await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Problem(answer.status, told ?? {});
   return told;
+}
+
+let isLeaving = false;
+
+// Ends the session. What is still under way for the page is refused from here on, and asks for no way back.
+export async function leave() {
+  isLeaving = true;
+  try {
+    await call("POST", "/logout");
+    location.assign("/login");
+  } catch (error) {
+    isLeaving = false;
+    throw error;
+  }
 }
 
 // The rows of an answer that has one list among its fields.

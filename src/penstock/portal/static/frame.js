@@ -1,6 +1,6 @@
 // What every page behind the door has: who is there, and the way out.
 
-import { call, get } from "./api.js";
+import { get, leave } from "./api.js";
 import { find, h, replace } from "./dom.js";
 import "./language.js";
 import { tell } from "./news.js";
@@ -16,10 +16,7 @@ export async function enter(...roles) {
   replace(find("#who"), h("span", { class: "soft small" }, me.name));
   for (const link of document.querySelectorAll("[data-roles]")) link.hidden = !link.dataset.roles.split(" ").includes(me.role);
   find("#out").disabled = false;
-  find("#out").addEventListener("click", async () => {
-    await call("POST", "/logout");
-    location.assign("/login");
-  });
+  find("#out").addEventListener("click", leave);
   if (!roles.includes(me.role)) {
     openPage();
     replace(find("main"), h("p", { class: "note bad" }, t("problem.role")));
