@@ -11,7 +11,7 @@ from penstock.demo.topology import HOME
 from tests.live.clients import Response, ask
 from tests.live.line import BAD, Line, build_line, live
 
-pytestmark = live("openssl", alone=True)
+pytestmark = live("openssl")
 
 FLOWS = 1024
 CONNECTIONS = 3 * FLOWS

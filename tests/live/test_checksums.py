@@ -11,7 +11,7 @@ from tests.live.line import Line, live
 from tests.live.packets import Beside, Tap
 from tests.live.sink import Sink
 
-pytestmark = live("openssl", alone=True)
+pytestmark = live("openssl")
 
 PORT = 8090
 FORGED, TRUE = ask(GOOD, "/forged"), ask(GOOD, "/true00")

@@ -19,7 +19,7 @@ from penstock.demo.namespaces import NAMESPACES
 from penstock.demo.people import ADA, BRUNO, KNOWN, LIBRARY
 from tests.live.line import live
 
-pytestmark = [*live("curl", "openssl", "ip", "unbound", alone=True), pytest.mark.timeout(600)]
+pytestmark = [*live("curl", "openssl", "ip", "unbound"), pytest.mark.timeout(600)]
 
 FOR_S = 5
 PAGES = {"operator": "/operator", "support": "/support", f"the subscriber {ADA.id}": "/me"}

@@ -51,7 +51,7 @@ from tests.live.line import BAD, live
 from tests.live.packets import read_record_kinds
 from tests.live.quic import Watch, fetch
 
-pytestmark = live("openssl", "unbound", "dig", "kdig", "chromium", "unshare", alone=True)
+pytestmark = live("openssl", "unbound", "dig", "kdig", "chromium", "unshare")
 
 ALERT = 21
 SAFE_GOOGLE = "forcesafesearch.google.com"

@@ -17,7 +17,7 @@ from tests.live.metrics import LISTEN, Metrics, read_metrics
 from tests.live.processes import Loaded, broken, find_children
 from tests.live.servers import start_nginx
 
-pytestmark = live("curl", "nginx", "openssl", alone=True)
+pytestmark = live("curl", "nginx", "openssl")
 
 PORT = 8099  # of the feed's server, in the box
 URL = f"http://127.0.0.1:{PORT}/phishing.txt"

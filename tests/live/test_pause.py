@@ -15,7 +15,7 @@ from penstock.demo.servers import Certificate
 from penstock.demo.topology import HOME, OFFICE, SERVER_IPV4, Subscriber
 from tests.live.line import Line, build_line, live
 
-pytestmark = live("openssl", "curl", alone=True)
+pytestmark = live("openssl", "curl")
 
 PORT = 4430
 PAUSE_S = 1.0  # what is asked

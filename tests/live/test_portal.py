@@ -16,7 +16,7 @@ from tests.live.line import BAD, Line, build_line, live
 from tests.live.portal import LISTEN, PATIENCE_S, SETTINGS, await_portal, call, find_portal, make_token
 from tests.live.processes import Loaded, sees_page
 
-pytestmark = live("openssl", "curl", alone=True)
+pytestmark = live("openssl", "curl")
 
 EFFECT_S = 1.0  # from the answer of a change to the next request
 HOME_PATH = "/api/v1/subscribers/home"

@@ -17,7 +17,7 @@ from tests.live.clients import Response, ask, connect
 from tests.live.line import live
 from tests.live.packets import Tap
 
-pytestmark = live("openssl", "curl", alone=True)
+pytestmark = live("openssl", "curl")
 
 PREFIX = "penstock-proof"
 STAY = f"""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.line import live
 
-pytestmark = live("curl", "ip", alone=True)
+pytestmark = live("curl", "ip")
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "tutorial.py"
 

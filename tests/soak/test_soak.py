@@ -10,7 +10,7 @@ from tests.soak.faults import KINDS
 from tests.soak.report import find_wrong
 from tests.soak.soak import build_soak
 
-pytestmark = live("openssl", "curl", "unbound", alone=True)
+pytestmark = live("openssl", "curl", "unbound")
 
 SECONDS = 32.0
 RATE = 60.0
