@@ -3,7 +3,8 @@
     python -m bench.portal [--blocks N] [--calls N] [--watchers N] [--rate N] [--results DIR]
 
 One box, interleaved in one run: requests at a fixed rate on connections of their own, alone, and beside so many API calls a
-second and so many who watch live. A block is both, in turn; a figure is the ratio of the two. Needs root, Linux 6.6, nginx.
+second and so many who watch live: the client's times, and the verdict's own. A block is both, in turn; a figure is the
+ratio of the two. Needs root, Linux 6.6, nginx.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from bench.arms import PREFIX, Arm, describe_machine, start_nginx
 from bench.loads import Work, measure_pace
+from bench.verdict import VerdictClock
 from penstock.demo.box import GOOD, run_penstock, start_box, stop_box, write_configuration
 from penstock.demo.servers import write_certificate
 from penstock.demo.topology import SERVER_IPV4, Topology
@@ -30,7 +32,7 @@ LISTEN = "127.0.0.1:8443"
 WORK = Work(connections=1, tls_s=1, transfers=1, paced=2_000)
 CALLER = Path(__file__).with_name("portal_calls.py")
 PATIENCE_S = 60.0
-FIGURES = ("request_p50", "request_p99", "whole_p50", "whole_p99")
+FIGURES = ("request_p50", "request_p99", "whole_p50", "whole_p99", "verdict_p50", "verdict_p99")
 
 
 def main() -> int:
@@ -69,6 +71,7 @@ def _measure(console: Console, stack: ExitStack, directory: Path, given: argpars
     words = ["token", "create", "--config", str(configuration), "--role", "operator"]
     token = run_penstock(topology, words).stdout.strip()
     arm, rows = Arm("penstock", topology, hosts), []
+    clock = VerdictClock(topology)
     measure_pace(arm, WORK, given.rate)  # warm
     with Progress(transient=True) as progress:
         task = progress.add_task("requests", total=2 * given.blocks)
@@ -76,7 +79,10 @@ def _measure(console: Console, stack: ExitStack, directory: Path, given: argpars
             row: dict[str, Any] = {}
             for kind in ("alone", "asked") if block % 2 else ("asked", "alone"):
                 caller = _start_caller(topology, token, given) if kind == "asked" else None
+                before = clock.read()
                 row[kind] = measure_pace(arm, WORK, given.rate)
+                times = clock.since(before)
+                row[kind] |= {"verdict_p50": times.p50_us, "verdict_p99": times.p99_us}
                 if caller is not None:
                     row["calls"] = _end_caller(caller)
                 progress.advance(task)
