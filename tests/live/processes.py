@@ -72,6 +72,12 @@ def kill(line: Line) -> float:
     return moment_s
 
 
+def hear_ctrl_c() -> None:
+    """In a child, before its program: Ctrl-C is heard, though whoever started the tests may not hear it (a shell's
+    background)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def find_children(parent: int) -> list[int]:
     """The processes that a process has started."""
     found = []

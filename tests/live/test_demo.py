@@ -8,6 +8,7 @@ from penstock.demo.box import BLOCKED, GOOD, PENSTOCK
 from penstock.demo.names import SAFE, SEARCH, TRANSPORTS
 from penstock.demo.namespaces import NAMESPACES
 from tests.live.line import live
+from tests.live.processes import hear_ctrl_c
 
 pytestmark = live("curl", "openssl", "ip", "unbound")
 
@@ -33,7 +34,9 @@ def test_demo_shows_everything_and_leaves_nothing() -> None:
 
 
 def test_demo_cleans_up_after_ctrl_c() -> None:
-    program = subprocess.Popen([*PENSTOCK, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = subprocess.Popen(
+        [*PENSTOCK, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=hear_ctrl_c
+    )
     end_s = time.monotonic() + 60
     while len(left_over(program.pid)) < 6:  # both lines stand
         assert program.poll() is None, "it ended by itself"

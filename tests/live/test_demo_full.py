@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -18,6 +19,7 @@ from penstock.demo.box import PENSTOCK
 from penstock.demo.namespaces import NAMESPACES
 from penstock.demo.people import ADA, BRUNO, KNOWN, LIBRARY
 from tests.live.line import live
+from tests.live.processes import hear_ctrl_c
 
 pytestmark = [*live("curl", "openssl", "ip", "unbound"), pytest.mark.timeout(600)]
 
@@ -142,7 +144,8 @@ def check_data(told: Told) -> None:
 def test_ctrl_c_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     environment = dict(os.environ) | {"TMPDIR": str(tmp_path)}
     argv = [*PENSTOCK, "demo", "--full"]
-    program = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    unheard: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    program = subprocess.Popen(argv, env=environment, preexec_fn=hear_ctrl_c, **unheard)
     end_s = time.monotonic() + 60
     while len(find_inodes(program.pid)) < 3 and time.monotonic() < end_s:
         time.sleep(0.02)
