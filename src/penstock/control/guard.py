@@ -217,7 +217,7 @@ class Guard:
             if (
                 written - read > RUSH_COUNT
             ):  # more than the last minute made expect: copying them would take from others
-                self._set_mask(min(int(head[s.SAMPLES_MASK // 8]) * 2 + 1, MASK_LIMIT))
+                self._set_mask(min(max(int(head[s.SAMPLES_MASK // 8]), 0) * 2 + 1, MASK_LIMIT))
             head[s.SAMPLES_READ // 8] = written
             self._seen[worker] = seen
 
