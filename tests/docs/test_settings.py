@@ -3,13 +3,13 @@
 import re
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.control.configuration import Configuration
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "settings.py"
@@ -18,13 +18,7 @@ EXAMPLE = (ROOT / "examples" / "inline.yaml").read_text("utf-8")
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    spec = spec_from_file_location("settings_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # for its dataclasses
-    spec.loader.exec_module(module)
-    return module
+    return load_script("settings")
 
 
 def test_the_page_is_fresh() -> None:

@@ -2,13 +2,11 @@
 
 import json
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from penstock.demo.box import run_penstock
 from tests.live.line import Line
-from tests.live.processes import find_children
+from tests.live.processes import await_child
 
 LISTEN = "127.0.0.1:8443"
 SETTINGS: dict[str, Any] = {
@@ -22,14 +20,7 @@ PATIENCE_S = 60.0
 
 def find_portal(line: Line) -> int:
     """The portal process, as soon as there is one."""
-    end_s = time.monotonic() + PATIENCE_S
-    while True:
-        for process in find_children(line.box.program.pid):
-            with suppress(OSError):
-                if b"penstock.portal.process" in Path(f"/proc/{process}/cmdline").read_bytes():
-                    return process
-        assert time.monotonic() < end_s, "no portal"
-        time.sleep(0.02)
+    return await_child(line, b"penstock.portal.process", PATIENCE_S)
 
 
 def make_token(line: Line, role: str, *words: str) -> str:

@@ -88,6 +88,18 @@ def find_children(parent: int) -> list[int]:
     return found
 
 
+def await_child(line: Line, word: bytes, within_s: float = PATIENCE_S) -> int:
+    """The process of Penstock's whose command line has this word, as soon as there is one."""
+    end_s = time.monotonic() + within_s
+    while True:
+        for process in find_children(line.box.program.pid):
+            with suppress(OSError):
+                if word in Path(f"/proc/{process}/cmdline").read_bytes():
+                    return process
+        assert time.monotonic() < end_s, f"no process of {word!r}"
+        time.sleep(0.02)
+
+
 def find_packet_processes(parent: int) -> list[int]:
     """The packet process of a `penstock run`: one, or none while it is started again."""
     found = []

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.line import live
+from tests.scripts import load_script
 
 pytestmark = live("curl", "ip")
 
@@ -17,13 +17,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "tutorial.py"
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    spec = spec_from_file_location("tutorial_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # for its dataclasses
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tutorial")
 
 
 def test_other_moments_and_sizes_are_no_difference_and_other_words_are(script: Any) -> None:
